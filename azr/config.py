@@ -1,0 +1,182 @@
+"""Every setting of a run, as small frozen sections.
+
+Units are in the names. A misspelt key is an error that names the nearest valid
+one; cross-field checks verify and never change a value. `azr.config_files`
+reads the TOML presets and applies overrides.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, Field, model_validator
+
+type Positive = Annotated[int, Field(ge=1)]
+type Seconds = Annotated[float, Field(gt=0)]
+
+LossName = Literal["dppo_tv", "ppo_clip", "tis", "cispo", "decoupled_ppo", "gspo"]
+
+
+class Section(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
+    """Base of every section: immutable, documented, and strict about its keys."""
+
+
+class RunSection(Section):
+    """What is trained, and for how long."""
+
+    model: str = "tiny"
+    """`tiny` for the model in the package, else a Hugging Face folder."""
+    steps: Positive = 200
+    """Learner steps of the whole run; resuming continues up to this number."""
+    seed: int = 0
+    """Root of every random choice outside the engine's own sampling."""
+
+
+class PromptSection(Section):
+    """How the six prompts are worded and how their answers are read."""
+
+    family: Literal["compact"] = "compact"
+    """`compact` is the tiny model's own; it keeps the think/answer contract."""
+    max_prompt_tokens: Positive = 384
+    """Longer prompts are built with fewer references."""
+    max_response_tokens: Positive = 192
+    """Sampling stops here; a truncated response has a bad format."""
+
+
+class SelfPlaySection(Section):
+    """The algorithm: Absolute Zero, with its paper/code forks as switches."""
+
+    references: Annotated[int, Field(ge=0)] = 6
+    """K: tasks shown to a proposer, drawn uniformly without replacement."""
+    induction_pairs: Annotated[int, Field(ge=2)] = 10
+    """N: input/output pairs of an induction task; the first N // 2 are shown."""
+    attempts: Positive = 8
+    """G: solver attempts that measure a proposed task's solve rate."""
+    seed_batches: Positive = 4
+    """Each buffer starts with this many times `learner.batch_rollouts` tasks."""
+    solver_reuse: Literal["all", "one"] = "all"
+    """Train on the attempts that measured a task (`all`), or, as the paper does,
+    sample one more attempt a task for training (`one`)."""
+    boundary_reward: Annotated[float, Field(ge=-1, le=0)] = 0.0
+    """A proposer's reward at solve rate 0 or 1: paper 0, official code -0.5."""
+    measure_format: bool = True
+    """Attempts that measure a solve rate must keep the format to count as solved;
+    the official code does not ask this of them."""
+    single_function: bool = False
+    """Reject programs with more than one `def`, as the official code does."""
+    propose_weight: Annotated[float, Field(ge=0)] = 1.0
+    """lambda: weight of the proposer's loss beside the solver's."""
+    reject_duplicates: bool = True
+    """A task that repeats one in its buffer is invalid (verdict `duplicate`)."""
+
+
+class SandboxSection(Section):
+    """Limits of the jail. A job is one program with one or more calls."""
+
+    workers: Positive = 2
+    """Jails of each hash seed on a node."""
+    wall_seconds: Seconds = 3.0
+    cpu_seconds: Positive = 2
+    memory_mib: Positive = 512
+    max_output_chars: Positive = 4096
+    """A longer value is rejected, never cut."""
+    max_program_chars: Positive = 32768
+    max_failures: Positive = 3
+    """Infrastructure failures of one rollout before it is dropped."""
+
+
+class LearnerSection(Section):
+    """Batches, optimizer and objective."""
+
+    batch_rollouts: Positive = 64
+    """B: rollouts of each of the six cells in one step."""
+    max_staleness: Annotated[int, Field(ge=0)] = 4
+    """Versions that the oldest token of a row may lag at the claim; 0 = synchronous."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-6
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    gradient_clip: Annotated[float, Field(gt=0)] = 1.0
+    loss: LossName = "dppo_tv"
+    loss_mean: Literal["token", "sequence"] = "token"
+    """Average over all response tokens (official code) or per sequence first (paper Eq. 9)."""
+    clip_low: Annotated[float, Field(gt=0)] = 0.2
+    clip_high: Annotated[float, Field(gt=0)] = 0.2
+    """PPO-clip, decoupled PPO and GSPO; CISPO and TIS use `ratio_cap`."""
+    tv_delta: Annotated[float, Field(gt=0)] = 0.15
+    """DPPO-Binary-TV: mask a token whose probability moved further than this."""
+    ratio_cap: Annotated[float, Field(gt=1)] = 10.0
+    """Cap of the importance ratio where one is used as a weight."""
+    entropy_coefficient: Annotated[float, Field(ge=0)] = 0.0
+    whitening: Literal["sequence", "token"] = "sequence"
+    """TRR++ statistics over sequences (paper) or response tokens (official code)."""
+    micro_batch_tokens: Positive = 4096
+    """Tokens of one packed forward and backward pass."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the forward and backward pass; master weights are float32."""
+    gradient_checkpointing: bool = False
+    threads: Positive = 1
+    checkpoint_every_steps: Positive = 5
+    keep_checkpoints: Annotated[int, Field(ge=2)] = 3
+    step_timeout_seconds: Seconds = 600.0
+
+
+class EngineSection(Section):
+    """vLLM, and how weights reach it."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Equal to the learner's on CPU: they then agree to 1e-6 instead of 1e-2."""
+    max_sequences: Positive = 32
+    """Requests that vLLM runs at once."""
+    kv_cache_mib: Positive = 256
+    max_model_len_tokens: Positive = 576
+    weight_backend: Literal["auto", "gloo", "nccl", "ipc"] = "auto"
+    """`auto`: gloo on CPU; on CUDA ipc when learner and replica share a GPU, else nccl."""
+    kv_on_update: Literal["keep", "recompute"] = "keep"
+    """Running requests keep their KV cache over a weight switch, or recompute it."""
+    canary_tolerance_nats: Annotated[float, Field(gt=0)] = 1e-3
+    """Largest mean |trainer - replica| log-prob at lag 0; use 0.02 for bfloat16."""
+    update_timeout_seconds: Seconds = 60.0
+    request_timeout_seconds: Seconds = 300.0
+
+
+class ActorSection(Section):
+    """Concurrency of a node."""
+
+    propose_workers: Positive = 12
+    solve_workers: Positive = 24
+    execute_workers: Positive = 4
+    lease_seconds: Seconds = 120.0
+    """A crashed actor's work returns after this long."""
+
+
+class StoreSection(Section):
+    """Where history lives."""
+
+    url: str = ""
+    """Empty: SQLite in the run directory."""
+    logprob_dtype: Literal["float32", "float16"] = "float32"
+
+
+class RunConfig(Section):
+    """A whole run; `azr run CONFIG` resolves a preset and overrides into one."""
+
+    run: RunSection = RunSection()
+    prompts: PromptSection = PromptSection()
+    selfplay: SelfPlaySection = SelfPlaySection()
+    sandbox: SandboxSection = SandboxSection()
+    learner: LearnerSection = LearnerSection()
+    engine: EngineSection = EngineSection()
+    actors: ActorSection = ActorSection()
+    store: StoreSection = StoreSection()
+
+    @model_validator(mode="after")
+    def _lengths_fit(self) -> Self:
+        need = self.prompts.max_prompt_tokens + self.prompts.max_response_tokens
+        if need > self.engine.max_model_len_tokens:
+            message = (
+                f"prompts.max_prompt_tokens + prompts.max_response_tokens = {need} exceeds"
+                f" engine.max_model_len_tokens = {self.engine.max_model_len_tokens}"
+            )
+            raise ValueError(message)
+        return self
