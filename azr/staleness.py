@@ -1,0 +1,37 @@
+"""Version arithmetic: how much work to admit, and what is too old to train on.
+
+Staleness of a row is the learner version when its batch is claimed minus the
+version of its oldest token, queueing included. The claim enforces the bound;
+admission is paced so that little reaches the claim too old.
+"""
+
+from __future__ import annotations
+
+from azr.types import PolicyVersion
+
+
+def staleness(learner_version: PolicyVersion, oldest_version: PolicyVersion) -> int:
+    """Optimizer steps between sampling the oldest token and learning; 0 is on-policy."""
+    return learner_version - oldest_version
+
+
+def outstanding_limit(
+    *,
+    learner_version: PolicyVersion,
+    serving_version: PolicyVersion,
+    max_staleness: int,
+    batch_rollouts: int,
+) -> int:
+    """How many rows of one cell may be outstanding when the next is admitted.
+
+    A row admitted behind `n` others is claimed after `n // B` more steps, by the
+    learner at version `learner_version + n // B`, and its oldest token is sampled
+    by `serving_version` at the earliest. So `n // B <= max_staleness + serving -
+    learner` keeps it fresh enough. With `max_staleness = 0` nothing is admitted
+    between a step and the publication of its weights: the run is synchronous.
+
+    Outstanding rows include those of a batch being trained on, whose step will
+    raise the learner's version by one.
+    """
+    lag = learner_version - serving_version
+    return max(0, max_staleness - lag + 1) * batch_rollouts
