@@ -34,14 +34,24 @@ def answer_body(response: str) -> str | FormatError:
     return match["body"]
 
 
+def lenient_body(response: str) -> str | FormatError:
+    """The last answer part, whatever precedes it (`selfplay.measure_format = false`)."""
+    _, opened, rest = response.rpartition("<answer>")
+    if not opened:
+        return FormatError("no answer part")
+    return rest.partition("</answer>")[0]
+
+
 def blocks(body: str) -> list[tuple[str, str]]:
     """(tag, text) of every fenced block, in order, stripped of outer blank lines."""
     return [(match["tag"], match["text"].strip("\n")) for match in _BLOCK.finditer(body)]
 
 
-def parse_answer(task_type: TaskType, response: str) -> Answer | FormatError:
+def parse_answer(
+    task_type: TaskType, response: str, *, lenient: bool = False
+) -> Answer | FormatError:
     """The last block of the kind that answers this task type."""
-    body = answer_body(response)
+    body = lenient_body(response) if lenient else answer_body(response)
     if isinstance(body, FormatError):
         return body
     wanted = ANSWER_TAG[task_type]

@@ -1,0 +1,155 @@
+"""What a rollout is asked, and what it is worth: shared by both tellings.
+
+The synchronous telling (`azr.selfplay`) and the executor actor call the same
+functions here, so they cannot disagree on a prompt or a verdict. Expected values
+are compared on the host and never enter the jail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from azr.config import RunConfig
+from azr.parsing import parse_answer, parse_induction_proposal, parse_proposal
+from azr.ports import Sandbox
+from azr.prompts import FAMILIES, propose_within
+from azr.types import (
+    Admission,
+    Answer,
+    Completion,
+    FinishReason,
+    FormatError,
+    Judgement,
+    Outcome,
+    Proposal,
+    Rejection,
+    Role,
+    SamplingRequest,
+    Task,
+    TaskDraft,
+    TaskType,
+    Value,
+    Verdict,
+)
+from azr.validation import task_from
+from azr.values import equal
+
+type Fits = Callable[[str], bool]
+"""Whether a prompt keeps `prompts.max_prompt_tokens`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """A solver attempt, judged."""
+
+    judgement: Judgement
+    verdict: str = Verdict.OK
+    """What the jail saw, or the reason of a bad format."""
+    solved: bool = False
+    """Counts towards the solve rate; a bad format may, if `measure_format` is off."""
+
+
+def sampling_request(admission: Admission, config: RunConfig, fits: Fits) -> SamplingRequest:
+    """The prompt of an admission. Seeded only in synchronous runs, which reproduce."""
+    family = FAMILIES[config.prompts.family]
+    if admission.cell.role is Role.SOLVE:
+        if admission.task is None:
+            raise ValueError(f"solve admission {admission.admission_id} has no task")
+        prompt = family.solve(admission.task)
+    else:
+        prompt = propose_within(
+            family,
+            admission.cell.task_type,
+            admission.references,
+            num_pairs=config.selfplay.induction_pairs,
+            fits=fits,
+        )
+    return SamplingRequest(
+        prompt=prompt,
+        max_tokens=config.prompts.max_response_tokens,
+        seed=admission.seed if config.learner.max_staleness == 0 else None,
+    )
+
+
+async def judge_proposal(
+    admission: Admission,
+    completion: Completion,
+    *,
+    sandbox: Sandbox,
+    config: RunConfig,
+    fits: Fits,
+) -> TaskDraft | Rejection | FormatError:
+    """Parse a proposal, validate it in the jail, and check that it can be posed."""
+    proposal = _parse(admission, completion, config)
+    if isinstance(proposal, FormatError):
+        return proposal
+    outcomes = await sandbox.validate(proposal.program, proposal.arguments)
+    draft = task_from(admission.cell.task_type, proposal, outcomes)
+    if isinstance(draft, TaskDraft) and not fits(FAMILIES[config.prompts.family].solve(draft)):
+        return Rejection(Verdict.OUTPUT_TOO_LARGE, "the solver's prompt would be too long")
+    return draft
+
+
+def _parse(
+    admission: Admission, completion: Completion, config: RunConfig
+) -> Proposal | FormatError:
+    if completion.finish_reason is FinishReason.LENGTH:
+        return FormatError("truncated")
+    if admission.cell.task_type is TaskType.INDUCTION:
+        return parse_induction_proposal(
+            completion.text,
+            program=admission.references[0].program,
+            num_pairs=config.selfplay.induction_pairs,
+        )
+    return parse_proposal(completion.text, single_function=config.selfplay.single_function)
+
+
+async def judge_attempt(
+    task: Task, completion: Completion, *, sandbox: Sandbox, config: RunConfig
+) -> Grade:
+    """Grade an attempt (paper section 3.3.4, spec/azr.md 1.7).
+
+    Deduction compares the answered literal with the output; abduction runs the
+    program on the answered input, and any input that yields the output is right;
+    induction runs the answered program on the hidden pairs, and all must match.
+    """
+    grade = await _strict_grade(task, completion, sandbox)
+    if config.selfplay.measure_format or grade.judgement is not Judgement.BAD_FORMAT:
+        return grade
+    answer = parse_answer(task.task_type, completion.text, lenient=True)
+    if isinstance(answer, FormatError):
+        return grade
+    lenient = await _grade_answer(task, answer, sandbox)
+    return replace(grade, solved=lenient.solved)
+
+
+async def _strict_grade(task: Task, completion: Completion, sandbox: Sandbox) -> Grade:
+    if completion.finish_reason is FinishReason.LENGTH:
+        return Grade(Judgement.BAD_FORMAT, "truncated")
+    answer = parse_answer(task.task_type, completion.text)
+    if isinstance(answer, FormatError):
+        return Grade(Judgement.BAD_FORMAT, answer.reason)
+    return await _grade_answer(task, answer, sandbox)
+
+
+async def _grade_answer(task: Task, answer: Answer, sandbox: Sandbox) -> Grade:
+    outcomes = await _outcomes(task, answer, sandbox)
+    tested = task.hidden if task.task_type is TaskType.INDUCTION else task.examples
+    for outcome, example in zip(outcomes, tested, strict=True):
+        if not _matches(outcome, example.output):
+            return Grade(Judgement.WRONG, outcome.verdict)
+    return Grade(Judgement.CORRECT, solved=True)
+
+
+async def _outcomes(task: Task, answer: Answer, sandbox: Sandbox) -> tuple[Outcome, ...]:
+    if task.task_type is TaskType.DEDUCTION:
+        return await sandbox.parse_literals([answer.text])
+    if task.task_type is TaskType.ABDUCTION:
+        return await sandbox.run(task.program, [answer.text])
+    calls = [example.arguments for example in task.hidden]
+    return await sandbox.run(answer.text, calls, stop_at_first_failure=True)
+
+
+def _matches(outcome: Outcome, expected: Value) -> bool:
+    return outcome.value is not None and equal(outcome.value, expected)

@@ -1,0 +1,248 @@
+"""The story: Absolute Zero's Algorithm 1 as one synchronous function.
+
+`synchronous_step` proposes, validates, solves, rewards and learns, in that order,
+with nothing in flight. The actors do the same concurrently through the store; with
+`learner.max_staleness = 0` and one worker of each kind they must reproduce this
+file's batches, rewards and losses exactly, and `tests/e2e` holds them to it.
+
+Everything random is keyed by what it is for (`azr.seeds`), so the order in which
+things happen elsewhere cannot matter.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from azr.advantages import normalise
+from azr.config import RunConfig
+from azr.judging import Fits, judge_attempt, judge_proposal, sampling_request
+from azr.ports import Engine, Learner, Sandbox
+from azr.quota import plan_attempts
+from azr.rewards import learnability_reward, rejected_reward, solver_reward
+from azr.seeds import derive_seed, draw_for_replay, draw_without_replacement
+from azr.types import (
+    CELLS,
+    Admission,
+    Batch,
+    Cell,
+    Completion,
+    PolicyVersion,
+    Purpose,
+    Role,
+    StepResult,
+    Task,
+    TaskDraft,
+    TaskType,
+    Trajectory,
+)
+
+
+@dataclass(kw_only=True)
+class Buffers:
+    """The tasks of each type, oldest first; a step's own become visible after it."""
+
+    reject_duplicates: bool = True
+    _tasks: dict[TaskType, list[tuple[PolicyVersion, Task]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    _keys: set[tuple[str, ...]] = field(default_factory=set)
+
+    def add(self, draft: TaskDraft, *, visible_from: PolicyVersion) -> Task | None:
+        """The stored task, or None if its buffer has this program with these inputs."""
+        arguments = (example.arguments for example in draft.examples)
+        key = (draft.task_type, draft.program, *arguments)
+        if self.reject_duplicates and key in self._keys:
+            return None
+        self._keys.add(key)
+        task = Task(
+            task_id=sum(map(len, self._tasks.values())) + 1,
+            task_type=draft.task_type,
+            program=draft.program,
+            examples=draft.examples,
+            message=draft.message,
+        )
+        self._tasks[draft.task_type].append((visible_from, task))
+        return task
+
+    def visible(self, task_type: TaskType, version: PolicyVersion) -> list[Task]:
+        return [task for since, task in self._tasks[task_type] if since <= version]
+
+    def references(
+        self, task_type: TaskType, count: int, seed: int, version: PolicyVersion
+    ) -> tuple[Task, ...]:
+        """K tasks of the type; for induction, one program of the other two buffers."""
+        if task_type is TaskType.INDUCTION:
+            pool = self.visible(TaskType.DEDUCTION, version)
+            pool += self.visible(TaskType.ABDUCTION, version)
+            count = 1
+        else:
+            pool = self.visible(task_type, version)
+        return tuple(pool[i] for i in draw_without_replacement(len(pool), count, seed))
+
+
+@dataclass(kw_only=True)
+class _Proposed:
+    """One proposal of this step, on its way to a reward."""
+
+    admission: Admission
+    completion: Completion
+    task: Task | None
+    num_measured: int = 0
+    num_solved: int = 0
+
+
+@dataclass(kw_only=True)
+class SelfPlay:
+    """A run's state between synchronous steps."""
+
+    config: RunConfig
+    engine: Engine
+    sandbox: Sandbox
+    learner: Learner
+    fits: Fits
+    buffers: Buffers
+    version: PolicyVersion = 0
+    slots: dict[Cell, int] = field(default_factory=lambda: defaultdict(int))
+
+    async def synchronous_step(self) -> tuple[Batch, StepResult]:
+        """One iteration of Algorithm 1; the caller then publishes the new weights."""
+        rows: dict[Cell, list[Trajectory]] = {}
+        for task_type in TaskType:
+            proposals = await self._propose(task_type)
+            attempts = self._plan(task_type, proposals)
+            rows[Cell(Role.SOLVE, task_type)] = await self._solve(attempts)
+            rows[Cell(Role.PROPOSE, task_type)] = [self._proposal_row(p) for p in proposals]
+        batch = Batch(
+            batch_id=self.version + 1,
+            version=self.version,
+            trajectories=tuple(row for cell in CELLS for row in rows[cell]),
+        )
+        advantages = normalise(batch, whitening=self.config.learner.whitening)
+        result = await self.learner.train(batch, advantages)
+        self.version = result.version
+        return batch, result
+
+    async def _propose(self, task_type: TaskType) -> list[_Proposed]:
+        """B proposals of one type, validated; duplicates of the buffer have no task."""
+        admissions = [
+            self._admit(Role.PROPOSE, task_type) for _ in range(self.config.learner.batch_rollouts)
+        ]
+        completions = await self._sample(admissions)
+        proposals: list[_Proposed] = []
+        for admission, completion in zip(admissions, completions, strict=True):
+            result = await judge_proposal(
+                admission, completion, sandbox=self.sandbox, config=self.config, fits=self.fits
+            )
+            task = None
+            if isinstance(result, TaskDraft):
+                task = self.buffers.add(result, visible_from=self.version + 1)
+            proposals.append(_Proposed(admission=admission, completion=completion, task=task))
+        return proposals
+
+    def _plan(
+        self, task_type: TaskType, proposals: Sequence[_Proposed]
+    ) -> list[tuple[Admission, _Proposed | None]]:
+        """Solver admissions in the order of the judgements that call for them."""
+        attempts: list[tuple[Admission, _Proposed | None]] = []
+        on_order = 0
+        reuse = self.config.selfplay.solver_reuse
+        for judged, proposal in enumerate(proposals, start=1):
+            plan = plan_attempts(
+                valid=proposal.task is not None,
+                judged=judged,
+                on_order=on_order,
+                attempts=self.config.selfplay.attempts,
+                batch_rollouts=self.config.learner.batch_rollouts,
+                reuse=reuse,
+            )
+            for _ in range(plan.train):
+                admission = self._admit(Role.SOLVE, task_type, task=proposal.task)
+                attempts.append((admission, proposal if reuse == "all" else None))
+            for _ in range(plan.measure):
+                purpose = Purpose.MEASURE
+                admission = self._admit(Role.SOLVE, task_type, task=proposal.task, purpose=purpose)
+                attempts.append((admission, proposal))
+            pool = self.buffers.visible(task_type, self.version)
+            seed = derive_seed(
+                self.config.run.seed, "replay", task_type, self.slots[Cell(Role.SOLVE, task_type)]
+            )
+            for i in draw_for_replay(len(pool), plan.replay, seed):
+                attempts.append((self._admit(Role.SOLVE, task_type, task=pool[i]), None))
+            on_order += plan.train + plan.replay
+        return attempts
+
+    async def _solve(
+        self, attempts: Sequence[tuple[Admission, _Proposed | None]]
+    ) -> list[Trajectory]:
+        """Sample and grade every attempt; count solves; return the rows to train on."""
+        rows: list[Trajectory] = []
+        completions = await self._sample([admission for admission, _ in attempts])
+        for (admission, measured), completion in zip(attempts, completions, strict=True):
+            assert admission.task is not None  # noqa: S101 -- solve admissions carry their task
+            grade = await judge_attempt(
+                admission.task, completion, sandbox=self.sandbox, config=self.config
+            )
+            if measured is not None:
+                measured.num_measured += 1
+                measured.num_solved += grade.solved
+            if admission.purpose is Purpose.TRAIN:
+                reward = solver_reward(grade.judgement)
+                rows.append(_row(admission, completion, reward, admission.task.task_id))
+        return rows
+
+    def _proposal_row(self, proposal: _Proposed) -> Trajectory:
+        if proposal.task is None:
+            reward = rejected_reward()
+        else:
+            reward = learnability_reward(
+                proposal.num_solved / proposal.num_measured,
+                boundary_reward=self.config.selfplay.boundary_reward,
+            )
+        return _row(proposal.admission, proposal.completion, reward, proposal.admission.slot)
+
+    def _admit(
+        self,
+        role: Role,
+        task_type: TaskType,
+        *,
+        task: Task | None = None,
+        purpose: Purpose = Purpose.TRAIN,
+    ) -> Admission:
+        cell = Cell(role, task_type)
+        slot = self.slots[cell]
+        self.slots[cell] += 1
+        root = self.config.run.seed
+        references: tuple[Task, ...] = ()
+        if role is Role.PROPOSE:
+            seed = derive_seed(root, "references", task_type, slot)
+            wanted = self.config.selfplay.references
+            references = self.buffers.references(task_type, wanted, seed, self.version)
+        return Admission(
+            admission_id=0,
+            cell=cell,
+            slot=slot,
+            version=self.version,
+            seed=derive_seed(root, role, task_type, slot),
+            purpose=purpose,
+            references=references,
+            task=task,
+        )
+
+    async def _sample(self, admissions: Sequence[Admission]) -> list[Completion]:
+        requests = [sampling_request(item, self.config, self.fits) for item in admissions]
+        return await self.engine.sample(requests)
+
+
+def _row(admission: Admission, completion: Completion, reward: float, group: int) -> Trajectory:
+    return Trajectory(
+        rollout_id=0,
+        cell=admission.cell,
+        prompt_token_ids=completion.prompt_token_ids,
+        token_ids=completion.token_ids,
+        behaviour_logprobs=completion.behaviour_logprobs,
+        reward=reward,
+        staleness=0,
+        group=group,
+    )
