@@ -34,7 +34,7 @@ class PromptFamily(Protocol):
         """Ask for a new task. Induction shows its one program in `references[0]`."""
         ...
 
-    def solve(self, task: Task | TaskDraft) -> str:
+    def solve(self, task: TaskDraft) -> str:
         """Pose a task, hiding what its type hides."""
         ...
 
@@ -50,7 +50,7 @@ class CompactPrompts:
         shown = "".join(self._reference(task) for task in references)
         return f"{head}\n{shown}{THINK_OPEN}"
 
-    def solve(self, task: Task | TaskDraft) -> str:
+    def solve(self, task: TaskDraft) -> str:
         blocks = {
             TaskType.DEDUCTION: self._deduction,
             TaskType.ABDUCTION: self._abduction,
@@ -64,13 +64,13 @@ class CompactPrompts:
     def _pair(self, example: Example) -> str:
         return fence("input", example.arguments) + fence("output", literal(example.output))
 
-    def _deduction(self, task: Task | TaskDraft) -> str:
+    def _deduction(self, task: TaskDraft) -> str:
         return fence("python", task.program) + fence("input", task.examples[0].arguments)
 
-    def _abduction(self, task: Task | TaskDraft) -> str:
+    def _abduction(self, task: TaskDraft) -> str:
         return fence("python", task.program) + fence("output", literal(task.examples[0].output))
 
-    def _induction(self, task: Task | TaskDraft) -> str:
+    def _induction(self, task: TaskDraft) -> str:
         pairs = "".join(self._pair(example) for example in task.shown)
         return pairs + fence("message", task.message)
 

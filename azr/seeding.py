@@ -26,7 +26,6 @@ from azr.types import (
     Purpose,
     Rejection,
     Role,
-    Task,
     TaskDraft,
     TaskType,
 )
@@ -137,18 +136,8 @@ class Seeder:
             version=0,
             seed=seed,
             purpose=Purpose.SEED,
-            references=tuple(_as_reference(sources[i]) for i in chosen),
+            references=tuple(sources[i].with_id(0) for i in chosen),
         )
-
-
-def _as_reference(draft: TaskDraft) -> Task:
-    return Task(
-        task_id=0,
-        task_type=draft.task_type,
-        program=draft.program,
-        examples=draft.examples,
-        message=draft.message,
-    )
 
 
 def _key(draft: TaskDraft) -> tuple[str, ...]:

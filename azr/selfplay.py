@@ -56,13 +56,7 @@ class Buffers:
         if self.reject_duplicates and key in self._keys:
             return None
         self._keys.add(key)
-        task = Task(
-            task_id=sum(map(len, self._tasks.values())) + 1,
-            task_type=draft.task_type,
-            program=draft.program,
-            examples=draft.examples,
-            message=draft.message,
-        )
+        task = draft.with_id(sum(map(len, self._tasks.values())) + 1)
         self._tasks[draft.task_type].append((visible_from, task))
         return task
 
@@ -168,8 +162,10 @@ class SelfPlay:
             seed = derive_seed(
                 self.config.run.seed, "replay", task_type, self.slots[Cell(Role.SOLVE, task_type)]
             )
-            for i in draw_for_replay(len(pool), plan.replay, seed):
-                attempts.append((self._admit(Role.SOLVE, task_type, task=pool[i]), None))
+            attempts.extend(
+                (self._admit(Role.SOLVE, task_type, task=pool[i]), None)
+                for i in draw_for_replay(len(pool), plan.replay, seed)
+            )
             on_order += plan.train + plan.replay
         return attempts
 

@@ -134,10 +134,9 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """A validated triplet, available as work for solvers and as a reference."""
+class TaskDraft:
+    """A validated triplet before the store gave it an id."""
 
-    task_id: int
     task_type: TaskType
     program: str
     examples: tuple[Example, ...]
@@ -153,15 +152,22 @@ class Task:
     def hidden(self) -> tuple[Example, ...]:
         return self.examples[len(self.examples) // 2 :]
 
+    def with_id(self, task_id: int) -> Task:
+        """The task that this draft becomes in a buffer."""
+        return Task(
+            task_id=task_id,
+            task_type=self.task_type,
+            program=self.program,
+            examples=self.examples,
+            message=self.message,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskDraft:
-    """A validated proposal before the store gave it an id."""
+class Task(TaskDraft):
+    """A validated triplet in a buffer: work for solvers and a reference for proposers."""
 
-    task_type: TaskType
-    program: str
-    examples: tuple[Example, ...]
-    message: str = ""
+    task_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

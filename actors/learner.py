@@ -1,0 +1,84 @@
+"""The learn actor: claims a batch, takes one optimizer step, commits it.
+
+The commit makes the new policy version official; its weights are published before
+the next step, because the learner's process holds only one version at a time.
+Generation goes on meanwhile, on the weights that serve.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from actors.actor import Drain, PolicyClock, Topic, Wakeups
+from azr.advantages import normalise
+from azr.config import RunConfig
+from azr.ports import Learner, Store
+from azr.types import Batch, PolicyVersion, StepResult
+
+log = logging.getLogger(__name__)
+
+type Publish = Callable[[PolicyVersion], Awaitable[None]]
+type Gauges = Callable[[], dict[str, float]]
+type OnStep = Callable[[StepResult], Awaitable[None]]
+
+
+@dataclass(kw_only=True, eq=False)
+class LearnActor:
+    """Steps until the run's last step or until drained; checkpoints as it goes."""
+
+    store: Store
+    learner: Learner
+    config: RunConfig
+    clock: PolicyClock
+    wakeups: Wakeups
+    drain: Drain
+    publish: Publish
+    gauges: Gauges
+    """Totals of the node (tokens sampled, busy seconds), recorded with every step."""
+    on_step: OnStep
+    _durable: PolicyVersion = -1
+
+    async def run(self) -> None:
+        """Learn; then write the final checkpoint and ask the node to drain."""
+        while not self.drain.requested and self.clock.learner < self.config.run.steps:
+            ticket = self.wakeups.ticket(Topic.READY)
+            waiting_since = time.monotonic()
+            batch = await self.store.claim_batch(version=self.clock.learner)
+            if batch is None:
+                await ticket.wait()
+                continue
+            await self._step(batch)
+            log.info(
+                "step committed",
+                extra={
+                    "version": self.clock.learner,
+                    "seconds": round(time.monotonic() - waiting_since, 3),
+                },
+            )
+        self.drain.request()
+        await self.checkpoint()
+
+    async def checkpoint(self) -> None:
+        """Make the current version durable, unless it is already."""
+        if self._durable == self.clock.learner or self.clock.learner == 0:
+            return
+        path = await self.learner.checkpoint(self.clock.learner)
+        await self.store.mark_durable(self.clock.learner, path)
+        self._durable = self.clock.learner
+
+    async def _step(self, batch: Batch) -> None:
+        advantages = normalise(batch, whitening=self.config.learner.whitening)
+        started = time.monotonic()
+        result = await self.learner.train(batch, advantages)
+        trained_seconds = time.monotonic() - started
+        result.metrics.update(self.gauges(), **{"learner/step_seconds": trained_seconds})
+        await self.store.commit_step(batch, result, advantages)
+        self.clock.learner = result.version
+        if result.version % self.config.learner.checkpoint_every_steps == 0:
+            await self.checkpoint()
+        await self.publish(result.version)
+        self.wakeups.notify(Topic.CAPACITY)
+        await self.on_step(result)

@@ -1,0 +1,54 @@
+"""The propose actor: admissions in, sampled proposals out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from actors.actor import PolicyClock, Topic, Wakeups
+from azr.config import RunConfig
+from azr.judging import Fits, sampling_request
+from azr.ports import Engine, Store
+from azr.staleness import outstanding_limit
+from azr.types import Admission, Cell, Role, TaskType
+
+
+@dataclass(kw_only=True, eq=False)
+class Proposer:
+    """Samples proposals of the task type that has the fewest on the way."""
+
+    store: Store
+    engine: Engine
+    config: RunConfig
+    fits: Fits
+    clock: PolicyClock
+    wakeups: Wakeups
+    owner: str
+    topic: Topic = Topic.CAPACITY
+
+    async def lease(self, at_most: int) -> Sequence[Admission]:
+        limit = outstanding_limit(
+            learner_version=self.clock.learner,
+            serving_version=self.clock.serving,
+            max_staleness=self.config.learner.max_staleness,
+            batch_rollouts=self.config.learner.batch_rollouts,
+        )
+        outstanding = await self.store.outstanding()
+        by_need = sorted(TaskType, key=lambda kind: outstanding[Cell(Role.PROPOSE, kind)])
+        admissions: list[Admission] = []
+        for position, task_type in enumerate(by_need):
+            share = -(-(at_most - len(admissions)) // (len(by_need) - position))
+            admissions += await self.store.admit_proposals(
+                task_type,
+                owner=self.owner,
+                at_most=share,
+                outstanding_limit=limit,
+                version=self.clock.learner,
+            )
+        return admissions
+
+    async def perform(self, work: Admission) -> None:
+        request = sampling_request(work, self.config, self.fits)
+        (completion,) = await self.engine.sample([request])
+        await self.store.put_rollout(work, completion)
+        self.wakeups.notify(Topic.GENERATED)
