@@ -1,0 +1,111 @@
+"""TRR++: one advantage per trajectory, normalised within its (role, task type) cell.
+
+A = (r - mean) / std over the cell's rows of the batch (arXiv 2505.03335, section 3.3.5).
+The six cells never mix: a proposer's reward and a solver's have different scales, and
+so have the three task types. The response's tokens share the one advantage. lambda, the
+proposer's weight, is no part of it; it enters the loss (`azr.losses`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from azr.types import Batch, Cell, Trajectory
+
+type Whitening = Literal["sequence", "token"]
+
+VARIANCE_FLOOR = 1e-8
+"""Added to the token-weighted variance, as the official code does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Mean and standard deviation of one cell's rewards."""
+
+    mean: float
+    std: float
+    """0 when all rewards are equal."""
+
+
+def normalise(batch: Batch, *, whitening: Whitening) -> list[float]:
+    """Advantages in the order of `batch.trajectories`.
+
+    Args:
+        batch: rows of any cells; a missing cell is no error.
+        whitening: "sequence" counts every row once and divides by the population
+            deviation (the paper's formula). "token" counts a row as often as its
+            response has tokens and uses the sample variance over tokens, so long
+            responses set the scale (the official code).
+    """
+    moments = {
+        cell: _token_moments(rows) if whitening == "token" else _row_moments(rows)
+        for cell, rows in rows_by_cell(batch).items()
+    }
+    return [_standardise(row.reward, moments[row.cell]) for row in batch.trajectories]
+
+
+def reward_metrics(batch: Batch, advantages: Sequence[float]) -> dict[str, float]:
+    """Both readings of every cell's mean, by row and by token, and response lengths.
+
+    Names end in the cell, for example `reward/solve/deduction`, `reward_tokens/...`
+    (length-weighted), `advantage_mean/...`, `advantage_mean_tokens/...` and
+    `response_tokens/...`; `reward_std/...` is the population deviation over rows.
+    """
+    advantage_of = dict(zip(map(id, batch.trajectories), advantages, strict=True))
+    metrics: dict[str, float] = {}
+    for cell, rows in rows_by_cell(batch).items():
+        by_row, by_token = _row_moments(rows), _token_moments(rows)
+        own = [advantage_of[id(row)] for row in rows]
+        lengths = [len(row.token_ids) for row in rows]
+        metrics |= {
+            f"reward/{cell}": by_row.mean,
+            f"reward_tokens/{cell}": by_token.mean,
+            f"reward_std/{cell}": by_row.std,
+            f"advantage_mean/{cell}": sum(own) / len(own),
+            f"advantage_mean_tokens/{cell}": _weighted_mean(own, lengths),
+            f"response_tokens/{cell}": sum(lengths) / len(lengths),
+        }
+    return metrics
+
+
+def rows_by_cell(batch: Batch) -> dict[Cell, list[Trajectory]]:
+    rows: dict[Cell, list[Trajectory]] = {}
+    for row in batch.trajectories:
+        rows.setdefault(row.cell, []).append(row)
+    return rows
+
+
+def _row_moments(rows: Sequence[Trajectory]) -> Moments:
+    rewards = [row.reward for row in rows]
+    mean = math.fsum(rewards) / len(rewards)
+    if min(rewards) == max(rewards):
+        return Moments(mean=mean, std=0.0)
+    variance = math.fsum((reward - mean) ** 2 for reward in rewards) / len(rewards)
+    return Moments(mean=mean, std=math.sqrt(variance))
+
+
+def _token_moments(rows: Sequence[Trajectory]) -> Moments:
+    rewards = [row.reward for row in rows]
+    lengths = [len(row.token_ids) for row in rows]
+    mean = _weighted_mean(rewards, lengths)
+    if min(rewards) == max(rewards) or sum(lengths) < 2:  # Bessel divides by n - 1
+        return Moments(mean=mean, std=0.0)
+    squares = math.fsum(
+        length * (reward - mean) ** 2 for reward, length in zip(rewards, lengths, strict=True)
+    )
+    return Moments(mean=mean, std=math.sqrt(squares / (sum(lengths) - 1) + VARIANCE_FLOOR))
+
+
+def _weighted_mean(values: Sequence[float], weights: Sequence[int]) -> float:
+    total = sum(weights)
+    if total == 0:
+        return 0.0
+    return math.fsum(v * w for v, w in zip(values, weights, strict=True)) / total
+
+
+def _standardise(reward: float, moments: Moments) -> float:
+    # Equal rewards carry no preference: zero, not 0/0.
+    return 0.0 if moments.std == 0.0 else (reward - moments.mean) / moments.std

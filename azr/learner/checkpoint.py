@@ -1,0 +1,214 @@
+"""Durable checkpoints: a Hugging Face folder with the optimizer, the RNG and a manifest.
+
+    checkpoints/step-000015/
+        config.json, model.safetensors, tokenizer files   loadable by transformers and vLLM
+        learner_state.safetensors                         AdamW moments and RNG states
+        manifest.json                                     version, size and sha256 of each file
+
+A checkpoint is written beside its final name, fsynced, and renamed: it exists whole or not
+at all. `verify` refuses anything else. Loading restores the learner exactly: training on
+from a checkpoint gives the weights that uninterrupted training gives, bit for bit on CPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from azr.config import RunConfig
+from azr.errors import RunDirectoryError
+from azr.learner import model
+from azr.learner.step import Trainer
+from azr.types import PolicyVersion
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+STATE = "learner_state.safetensors"
+_PREFIX = "step-"
+_UNFINISHED = ".unfinished-"
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+_NOT_TOKENIZER = (".safetensors", ".bin", ".pt", ".index.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a complete checkpoint holds."""
+
+    version: PolicyVersion
+    sha256: dict[str, str]
+    """By file name."""
+
+
+def write(trainer: Trainer, directory: Path, *, keep: int) -> Path:
+    """Write the trainer's state as a checkpoint below `directory`; keep the newest `keep`.
+
+    Raises RunDirectoryError if the disk refuses.
+    """
+    final = directory / f"{_PREFIX}{trainer.version:06d}"
+    partial = directory / f"{_UNFINISHED}{final.name}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        _discard_unfinished(directory)
+        partial.mkdir()
+        _write_files(trainer, partial)
+        _write_manifest(trainer.version, partial)
+        _fsync(partial)
+        _replace(partial, final)
+        _fsync(directory)
+        _prune(directory, newest=trainer.version, keep=keep)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise RunDirectoryError(f"checkpoint {final} could not be written: {error}") from error
+    return final
+
+
+def verify(folder: Path) -> Manifest:
+    """Check a checkpoint against its manifest.
+
+    Raises RunDirectoryError naming the first file that is missing, truncated or altered.
+    """
+    try:
+        fields = json.loads((folder / MANIFEST).read_text())
+        manifest = Manifest(version=int(fields["version"]), sha256=dict(fields["sha256"]))
+        if fields["format"] != FORMAT:
+            raise RunDirectoryError(f"checkpoint {folder} has format {fields['format']}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunDirectoryError(f"checkpoint {folder} has no usable manifest: {error}") from error
+    for name, expected in manifest.sha256.items():
+        file = folder / name
+        if not file.is_file():
+            raise RunDirectoryError(f"checkpoint {folder} lacks {name}")
+        if _sha256(file) != expected:
+            raise RunDirectoryError(f"checkpoint {folder} is corrupt: {name} was altered")
+    return manifest
+
+
+def versions(directory: Path) -> dict[PolicyVersion, Path]:
+    """Checkpoints below a directory, oldest first; unverified."""
+    found = {
+        int(path.name.removeprefix(_PREFIX)): path
+        for path in directory.glob(f"{_PREFIX}*")
+        if path.name.removeprefix(_PREFIX).isdecimal()
+    }
+    return dict(sorted(found.items()))
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """True for a folder with a manifest; a plain model folder has none."""
+    return (folder / MANIFEST).is_file()
+
+
+def load(folder: Path, config: RunConfig) -> Trainer:
+    """A trainer from a checkpoint, exactly as it was, or from a base model at version 0.
+
+    Raises RunDirectoryError for a corrupt checkpoint, ModelError for an unusable model.
+    """
+    if folder.name.startswith(_PREFIX) and not is_checkpoint(folder):
+        raise RunDirectoryError(f"checkpoint {folder} has no manifest: it is incomplete")
+    if not is_checkpoint(folder):
+        return Trainer(policy=model.load(folder, config.learner), config=config)
+    manifest = verify(folder)
+    trainer = Trainer(
+        policy=model.load(folder, config.learner), config=config, version=manifest.version
+    )
+    try:
+        _restore(trainer, load_file(folder / STATE))
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        raise RunDirectoryError(f"checkpoint {folder} does not fit its model: {error}") from error
+    return trainer
+
+
+def _write_files(trainer: Trainer, folder: Path) -> None:
+    policy = trainer.policy
+    policy.model.save_pretrained(folder)
+    if policy.source.is_dir():
+        for file in policy.source.iterdir():
+            known = (folder / file.name).exists() or file.name in {MANIFEST, STATE}
+            if file.is_file() and not known and not file.name.endswith(_NOT_TOKENIZER):
+                shutil.copyfile(file, folder / file.name)
+    save_file(_state(trainer), folder / STATE)
+
+
+def _state(trainer: Trainer) -> dict[str, Tensor]:
+    """Optimizer moments by parameter name, and the RNG states."""
+    tensors = {"rng/cpu": torch.get_rng_state()}
+    if trainer.policy.device.type == "cuda":
+        tensors["rng/cuda"] = torch.cuda.get_rng_state(trainer.policy.device)
+    for name, parameter in trainer.policy.model.named_parameters():
+        moments = trainer.optimizer.state.get(parameter, {})
+        tensors |= {f"{moment}/{name}": moments[moment] for moment in moments}
+    return tensors
+
+
+def _restore(trainer: Trainer, tensors: dict[str, Tensor]) -> None:
+    for name, parameter in trainer.policy.model.named_parameters():
+        if f"step/{name}" in tensors:
+            trainer.optimizer.state[parameter] = {
+                moment: tensors[f"{moment}/{name}"].to(device=parameter.device, dtype=torch.float32)
+                for moment in _MOMENTS
+            }
+    torch.set_rng_state(tensors["rng/cpu"])
+    if "rng/cuda" in tensors and trainer.policy.device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["rng/cuda"], trainer.policy.device)
+
+
+def _write_manifest(version: PolicyVersion, folder: Path) -> None:
+    hashes = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+    for name in hashes:
+        _fsync(folder / name)
+    text = json.dumps({"format": FORMAT, "version": version, "sha256": hashes}, indent=2)
+    (folder / MANIFEST).write_text(text + "\n")
+    _fsync(folder / MANIFEST)
+
+
+def _replace(partial: Path, final: Path) -> None:
+    """Rename into place. A namesake is from a timeline that a resume has abandoned."""
+    if final.exists():
+        abandoned = final.with_name(f"{_UNFINISHED}abandoned-{final.name}")
+        final.rename(abandoned)
+        partial.rename(final)
+        shutil.rmtree(abandoned)
+    else:
+        partial.rename(final)
+
+
+def _prune(directory: Path, *, newest: PolicyVersion, keep: int) -> None:
+    # Versions above the one just written are of an abandoned timeline too.
+    kept = [version for version in versions(directory) if version <= newest][-keep:]
+    for version, folder in versions(directory).items():
+        if version not in kept:
+            log.info("removing old checkpoint", extra={"folder": str(folder)})
+            # Renamed first: a crash in the middle must not leave a checkpoint half deleted.
+            doomed = folder.with_name(f"{_UNFINISHED}old-{folder.name}")
+            folder.rename(doomed)
+            shutil.rmtree(doomed)
+
+
+def _discard_unfinished(directory: Path) -> None:
+    for leftover in directory.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(leftover)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

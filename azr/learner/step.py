@@ -1,0 +1,150 @@
+"""One optimizer step: forward, loss, backward, clip, AdamW.
+
+The batch is used once, so the current log-probs without their gradient are the proximal
+ones (bypass mode): one forward pass, none repeated.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from azr import losses, packing
+from azr.advantages import reward_metrics
+from azr.config import RunConfig
+from azr.errors import LearnerError
+from azr.learner.metrics import TokenDiagnostics, ratio_metrics
+from azr.learner.model import Policy
+from azr.types import Batch, PolicyVersion, StepResult
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A step that was not taken; weights, optimizer and version are untouched."""
+
+    reason: str
+
+
+@dataclass(kw_only=True, eq=False)
+class Trainer:
+    """The policy with its optimizer, at one policy version."""
+
+    policy: Policy
+    config: RunConfig
+    version: PolicyVersion = 0
+    optimizer: torch.optim.AdamW = field(init=False)
+    _last: tuple[int, StepResult] | None = field(default=None, init=False)
+    """Batch id and result of the latest step."""
+
+    def __post_init__(self) -> None:
+        learner = self.config.learner
+        self.optimizer = torch.optim.AdamW(
+            self.policy.model.parameters(),
+            lr=learner.learning_rate,
+            betas=learner.adam_betas,
+            weight_decay=learner.weight_decay,
+            fused=True,
+        )
+
+    def train(self, batch: Batch, advantages: Sequence[float]) -> StepResult | Refusal:
+        """Take one step on a batch claimed at this version.
+
+        The batch of the latest step, sent again, returns that step's result: a caller that
+        lost the reply may repeat its request. Raises LearnerError if the batch was claimed
+        at another version.
+        """
+        if (
+            self._last is not None
+            and self._last[0] == batch.batch_id
+            and (self._last[1].version == batch.version + 1)
+        ):
+            return self._last[1]
+        if batch.version != self.version:
+            raise LearnerError(
+                f"batch {batch.batch_id} was claimed at policy v{batch.version},"
+                f" but the learner is at v{self.version}"
+            )
+        started = time.monotonic()
+        outcome = self._step(batch, advantages)
+        if isinstance(outcome, Refusal):
+            return outcome
+        self.version += 1
+        outcome["step_seconds"] = time.monotonic() - started
+        result = StepResult(version=self.version, loss=outcome["loss"], metrics=outcome)
+        self._last = (batch.batch_id, result)
+        return result
+
+    def _step(self, batch: Batch, advantages: Sequence[float]) -> dict[str, float] | Refusal:
+        learner = self.config.learner
+        weights = packing.row_weights(
+            batch,
+            mean=learner.loss_mean,
+            propose_weight=self.config.selfplay.propose_weight,
+        )
+        micro_batches = packing.micro_batches(
+            batch, advantages, weights, budget_tokens=learner.micro_batch_tokens
+        )
+        if not micro_batches:
+            return Refusal(f"batch {batch.batch_id} has no response tokens")
+        loss, parts = self._accumulate(micro_batches)
+        norm = nn.utils.clip_grad_norm_(
+            self.policy.model.parameters(), learner.gradient_clip
+        ).item()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self.optimizer.zero_grad(set_to_none=True)
+            return Refusal(
+                f"batch {batch.batch_id} gave a loss of {loss} and a gradient norm of {norm}"
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return {
+            "loss": loss,
+            "gradient_norm": norm,
+            "micro_batches": float(len(micro_batches)),
+            **ratio_metrics(
+                parts, ratio_cap=learner.ratio_cap, max_staleness=learner.max_staleness
+            ),
+            **reward_metrics(batch, advantages),
+        }
+
+    def _accumulate(
+        self, micro_batches: Sequence[packing.MicroBatch]
+    ) -> tuple[float, list[TokenDiagnostics]]:
+        """Sum the micro-batches' gradients; returns the batch's loss and diagnostics."""
+        shares, parts = [], []
+        for micro_batch in micro_batches:
+            share, diagnostics = self.backward(micro_batch.to(self.policy.device))
+            shares.append(share)
+            parts.append(diagnostics)
+        return torch.stack(shares).sum().item(), parts
+
+    def backward(self, micro_batch: packing.MicroBatch) -> tuple[Tensor, TokenDiagnostics]:
+        """Add one micro-batch's gradient; returns its share of the loss and diagnostics."""
+        options = losses.LossOptions.from_config(self.config.learner)
+        scores = self.policy.score(
+            micro_batch.packed, entropy_gradient=options.entropy_coefficient > 0
+        )
+        tokens = losses.Tokens(
+            current_T=scores.logprob_T,
+            behaviour_T=micro_batch.behaviour_T,
+            proximal_T=scores.logprob_T.detach(),
+            advantage_T=micro_batch.advantage_T,
+            row_T=micro_batch.packed.row_T,
+            num_rows=len(micro_batch.packed.lengths),
+            entropy_T=scores.entropy_T,
+        )
+        token_loss = losses.OBJECTIVES[self.config.learner.loss](tokens, options)
+        share = losses.weighted_loss(token_loss, tokens, micro_batch.weight_T, options)
+        share.backward()
+        return share.detach(), TokenDiagnostics(
+            log_ratio_T=(scores.logprob_T - micro_batch.behaviour_T).detach(),
+            kept_T=token_loss.kept_T,
+            advantage_T=micro_batch.advantage_T,
+            staleness_T=micro_batch.staleness_T,
+            entropy_T=scores.entropy_T.detach(),
+        )
