@@ -1,0 +1,100 @@
+"""What a run shows while it plays, and the border to whoever shows it.
+
+The driver polls the store into a `Progress` and hands it to a `RunView`: a live
+table on a terminal, one line per step in a log file, nothing in a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, Self
+
+from azr.types import Cell, DropReason, TaskType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One moment of a run. Absent keys and None mean: not known yet."""
+
+    step: int
+    """Learner steps committed, of the whole run."""
+    total_steps: int
+    elapsed_seconds: float
+    """Since this process started the run or resumed it."""
+    reward: Mapping[Cell, float] = field(default_factory=dict)
+    """Mean reward of the last trained batch, per cell."""
+    validity: Mapping[TaskType, float] = field(default_factory=dict)
+    """Share of recent proposals that became tasks, 0 to 1."""
+    solve_rate: Mapping[TaskType, float] = field(default_factory=dict)
+    """Mean solve rate of recently settled proposals, 0 to 1."""
+    buffer_sizes: Mapping[TaskType, int] = field(default_factory=dict)
+    """Tasks in each buffer, seeds included."""
+    mean_staleness: float | None = None
+    """Policy versions, over the last trained batch."""
+    max_staleness: int | None = None
+    dropped: Mapping[DropReason, int] = field(default_factory=dict)
+    """Rollouts dropped since the run began."""
+    generated_tokens_per_second: float | None = None
+    engine_busy_share: float | None = None
+    """Share of the time since the first step with a request in flight, 0 to 1."""
+    seconds_per_step: float | None = None
+    """Mean wall-clock time between recent learner steps."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the recent pace; None before there is one."""
+        if self.seconds_per_step is None:
+            return None
+        return max(0, self.total_steps - self.step) * self.seconds_per_step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """How a run ended."""
+
+    run_dir: Path
+    first_step: int
+    """Learner steps that were already committed when this process began."""
+    last_step: int
+    total_steps: int
+    elapsed_seconds: float
+    interrupted: bool = False
+    """Drained and checkpointed on Ctrl-C before the last step."""
+
+    @property
+    def finished(self) -> bool:
+        return self.last_step >= self.total_steps
+
+
+class RunView(Protocol):
+    """Shows a run to whoever watches. Methods are quick and never raise."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc_info: object) -> None: ...
+
+    def note(self, text: str) -> None:
+        """One line about what happens now: a phase, a warning, a checkpoint."""
+        ...
+
+    def show(self, progress: Progress) -> None:
+        """The newest state; called often, with repeated steps in between."""
+        ...
+
+
+class SilentView:
+    """A view that shows nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        return None
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+    def show(self, progress: Progress) -> None:
+        """Show nothing."""
