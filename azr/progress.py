@@ -13,6 +13,10 @@ from typing import Protocol, Self
 
 from azr.types import Cell, DropReason, TaskType
 
+BUSY_SECONDS_METRIC = "engine/busy_seconds"
+"""Recorded with every learner step: seconds so far in which vLLM had a request in
+flight, since its process began."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:

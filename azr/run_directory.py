@@ -1,12 +1,12 @@
 """The layout of a run directory, and the right to use one.
 
-    config.toml     the resolved config
-    azr.sqlite      every rollout, task, step and metric (unless store.url says otherwise)
-    checkpoints/vN/ weights in Hugging Face format, optimizer, manifest
-    metrics.jsonl   one line per learner step
-    logs/           one file per process
-    report/         index.html, report.md and the plots
-    lock            held by the driver while it runs
+config.toml     the resolved config
+azr.sqlite      every rollout, task, step and metric (unless store.url says otherwise)
+checkpoints/vN/ weights in Hugging Face format, optimizer, manifest
+metrics.jsonl   one line per learner step
+logs/           one file per process
+report/         index.html, report.md and the plots
+lock            held by the driver while it runs
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,16 @@ class RunDirectory:
 
     def holds_run(self) -> bool:
         """Whether a run was started here: its resolved config is written first."""
-        return self.config.is_file()
+        return _is_seen(self.config)
+
+    def existing(self) -> RunDirectory:
+        """This directory; RunDirectoryError if it holds no run."""
+        if not self.holds_run():
+            raise RunDirectoryError(
+                f"{self.root} holds no run: there is no {self.config.name} in it",
+                hint="Give the directory that `azr run` printed when it started.",
+            )
+        return self
 
 
 def check_usable(directory: RunDirectory, *, resume: bool, needed_mib: int) -> None:
@@ -75,19 +84,16 @@ def check_usable(directory: RunDirectory, *, resume: bool, needed_mib: int) -> N
             writable, or less than `needed_mib` free.
     """
     root = directory.root
-    if resume and not directory.holds_run():
-        raise RunDirectoryError(
-            f"{root} holds no run: there is no {directory.config.name} in it",
-            hint="Give --resume the directory that `azr run` printed when it started.",
-        )
-    if not resume and directory.holds_run():
+    if resume:
+        directory.existing()
+    elif directory.holds_run():
         raise RunDirectoryError(
             f"{root} already holds a run",
             hint=f"Continue it with `azr run --resume {root}`, or choose another --run-dir.",
         )
-    if root.exists() and not root.is_dir():
-        raise RunDirectoryError(f"{root} is a file, not a directory")
     existing = _nearest_existing(root)
+    if not existing.is_dir():
+        raise RunDirectoryError(f"{existing} is a file, not a directory")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise RunDirectoryError(
             f"{root} cannot be written: no permission in {existing}",
@@ -106,12 +112,21 @@ def _check_free_space(existing: Path, root: Path, needed_mib: int) -> None:
 
 
 def _nearest_existing(path: Path) -> Path:
-    """The path itself, or the closest ancestor that exists."""
-    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    """The path itself, or the closest ancestor that can be seen."""
+    return next(folder for folder in (path, *path.absolute().parents) if _is_seen(folder))
+
+
+def _is_seen(path: Path) -> bool:
+    """Whether the path exists; False where permissions hide the answer."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
-def locked(directory: RunDirectory) -> Iterator[RunDirectory]:
+def locked(directory: RunDirectory) -> Generator[RunDirectory]:
     """Create the directory and hold it: a second run in it is refused.
 
     The lock belongs to the process and goes with it, kill -9 included.

@@ -94,8 +94,7 @@ def dashboard(progress: Progress) -> RenderableType:
     bar.add_row(
         f"step {progress.step} of {progress.total_steps}",
         ProgressBar(total=progress.total_steps, completed=progress.step, width=40),
-        f"{_duration(progress.elapsed_seconds)} elapsed,"
-        f" {_duration(progress.seconds_left)} left",
+        f"{_duration(progress.elapsed_seconds)} elapsed, {_duration(progress.seconds_left)} left",
     )
     return Group(bar, _learning_table(progress), _machinery_table(progress))
 

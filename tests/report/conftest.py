@@ -1,0 +1,97 @@
+"""Histories to draw: a run that learned, and one that has only begun."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from azr.progress import BUSY_SECONDS_METRIC
+from azr.report.history import CellStep, History, LearnerStep, ProposalStep, Throughput
+from azr.types import CELLS, Cell, DropReason, Role, TaskType
+
+
+@pytest.fixture
+def learned() -> History:
+    """Rewards rise from about -0.4 to 0.3; the engine is busy 95 % of the time."""
+    num_steps = 30
+    rng = random.Random(1)  # noqa: S311 -- noise for a picture
+
+    def rise(step: int, low: float, high: float) -> float:
+        return low + (high - low) * (1 - math.exp(-step / 10)) + rng.gauss(0, 0.08)
+
+    return History(
+        model="tiny",
+        total_steps=num_steps,
+        max_staleness=4,
+        attempts=4,
+        steps=tuple(
+            LearnerStep(
+                step=step,
+                committed_seconds=20 + 8.0 * step,
+                metrics={BUSY_SECONDS_METRIC: 15 + 7.6 * step},
+            )
+            for step in range(1, num_steps + 1)
+        ),
+        cells=tuple(
+            CellStep(
+                step=step,
+                cell=cell,
+                num_rows=16,
+                mean_reward=rise(step, -0.4, 0.3),
+                mean_response_tokens=rise(step, 60, 110 if cell.role is Role.SOLVE else 70),
+                truncated_share=0.02,
+            )
+            for step in range(1, num_steps + 1)
+            for cell in CELLS
+        ),
+        proposals=tuple(
+            ProposalStep(
+                version=version,
+                task_type=task_type,
+                num_judged=20,
+                num_valid=round(20 * min(1, max(0, rise(version, 0.5, 0.8)))),
+                num_settled=8,
+                mean_solve_rate=min(1, max(0, rise(version, 0.3, 0.6))),
+            )
+            for version in range(num_steps)
+            for task_type in TaskType
+        ),
+        staleness={0: 200, 1: 900, 2: 1300, 3: 400, 4: 80},
+        throughput=tuple(
+            Throughput(
+                start_seconds=10.0 * window,
+                generated=900 + rng.gauss(0, 60),
+                trained=0 if window < 3 else 750 + rng.gauss(0, 120),
+            )
+            for window in range(26)
+        ),
+        drops={
+            (DropReason.SEEDING, Cell(Role.PROPOSE, TaskType.DEDUCTION)): 120,
+            (DropReason.MEASURED_ONLY, Cell(Role.SOLVE, TaskType.ABDUCTION)): 340,
+            (DropReason.STALE, Cell(Role.SOLVE, TaskType.INDUCTION)): 3,
+            (DropReason.STALE, Cell(Role.PROPOSE, TaskType.INDUCTION)): 9,
+        },
+        states={"trained": 2880, "ready": 140, "dropped": 472, "generated": 11},
+        buffer_sizes=dict.fromkeys(TaskType, 210),
+    )
+
+
+@pytest.fixture
+def begun() -> History:
+    """Seeding: nothing trained yet."""
+    return History(
+        model="tiny",
+        total_steps=30,
+        max_staleness=4,
+        attempts=4,
+        steps=(),
+        cells=(),
+        proposals=(),
+        staleness={},
+        throughput=(),
+        drops={},
+        states={},
+        buffer_sizes={},
+    )
