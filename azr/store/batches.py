@@ -1,0 +1,240 @@
+"""Batches: claiming B rollouts of each cell, and committing what a step made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from azr.errors import StoreError
+from azr.store.codec import decode_ids, decode_logprobs, finite
+from azr.store.context import RunContext
+from azr.store.models import (
+    AdmissionRow,
+    BatchMemberRow,
+    BatchRow,
+    LearnerStepRow,
+    MetricRow,
+    PolicyVersionRow,
+    RolloutPayloadRow,
+    RolloutRow,
+    RunRow,
+)
+from azr.store.states import BatchState, LineageState, RolloutState
+from azr.types import (
+    CELLS,
+    Batch,
+    Cell,
+    DropReason,
+    PolicyVersion,
+    Role,
+    StepResult,
+    Trajectory,
+)
+
+
+def claim(connection: sa.Connection, run: RunContext, *, version: PolicyVersion) -> Batch | None:
+    """Drop what is too stale; then claim B rows of each cell, or nothing."""
+    _drop_stale(connection, run, version)
+    size = run.config.learner.batch_rollouts
+    ready = _ready_counts(connection, run)
+    if any(ready.get(cell, 0) < size for cell in CELLS):
+        return None
+    claimed_at = run.now()
+    batch_id = connection.execute(
+        sa.insert(BatchRow)
+        .values(run_id=run.run_id, version=version, state=BatchState.CLAIMED, claimed_at=claimed_at)
+        .returning(BatchRow.batch_id)
+    ).scalar_one()
+    for cell in CELLS:
+        oldest = (
+            sa.select(RolloutRow.rollout_id)
+            .where(*_ready(run), RolloutRow.role == cell.role)
+            .where(RolloutRow.task_type == cell.task_type)
+            .order_by(RolloutRow.admission_id)
+            .limit(size)
+        )
+        claimed = connection.execute(
+            sa.update(RolloutRow)
+            .where(RolloutRow.rollout_id.in_(oldest.with_for_update(skip_locked=True)))
+            .values(state=RolloutState.CLAIMED, batch_id=batch_id, claimed_at=claimed_at)
+        )
+        if claimed.rowcount != size:
+            raise StoreError(f"only {claimed.rowcount} of {size} {cell} rollouts could be claimed")
+    return Batch(
+        batch_id=batch_id,
+        version=version,
+        trajectories=_trajectories(connection, batch_id, version),
+    )
+
+
+def commit(
+    connection: sa.Connection,
+    run: RunContext,
+    batch: Batch,
+    result: StepResult,
+    advantages: Sequence[float],
+) -> None:
+    """CLAIMED -> TRAINED with the step, its policy version and its metrics, or nothing.
+
+    Raises StoreError if the batch is no longer claimed, or if another step made the
+    version.
+    """
+    now = run.now()
+    if result.version != batch.version + 1:
+        raise StoreError(f"a step from version {batch.version} cannot make {result.version}")
+    _advance_learner(connection, run, batch.version, result.version)
+    _finish_batch(connection, batch, now)
+    connection.execute(
+        sa.insert(BatchMemberRow),
+        [
+            {
+                "batch_id": batch.batch_id,
+                "rollout_id": row.rollout_id,
+                "position": position,
+                "advantage": advantage,
+                "staleness": row.staleness,
+                "live": True,
+            }
+            for position, (row, advantage) in enumerate(
+                zip(batch.trajectories, advantages, strict=True)
+            )
+        ],
+    )
+    metrics = finite(result.metrics)
+    connection.execute(
+        sa.insert(LearnerStepRow).values(
+            run_id=run.run_id,
+            batch_id=batch.batch_id,
+            version=result.version,
+            state=LineageState.LIVE,
+            loss=finite({"loss": result.loss})["loss"],
+            metrics=metrics,
+            committed_at=now,
+        )
+    )
+    connection.execute(
+        sa.insert(PolicyVersionRow).values(
+            run_id=run.run_id,
+            version=result.version,
+            state=LineageState.LIVE,
+            durable=False,
+            created_at=now,
+        )
+    )
+    record_metrics(connection, run, result.version, {"loss": result.loss} | result.metrics)
+
+
+def record_metrics(
+    connection: sa.Connection, run: RunContext, step: int, metrics: Mapping[str, float]
+) -> None:
+    """Append one row per metric."""
+    now = run.now()
+    rows = [
+        {
+            "run_id": run.run_id,
+            "name": name,
+            "step": step,
+            "value": value,
+            "live": True,
+            "created_at": now,
+        }
+        for name, value in finite(metrics).items()
+    ]
+    if rows:
+        connection.execute(sa.insert(MetricRow), rows)
+
+
+def _ready(run: RunContext) -> tuple[sa.ColumnElement[bool], ...]:
+    return (RolloutRow.run_id == run.run_id, RolloutRow.state == RolloutState.READY)
+
+
+def _drop_stale(connection: sa.Connection, run: RunContext, version: PolicyVersion) -> None:
+    oldest_allowed = version - run.config.learner.max_staleness
+    connection.execute(
+        sa.update(RolloutRow)
+        .where(*_ready(run), RolloutRow.staleness_version < oldest_allowed)
+        .values(state=RolloutState.DROPPED, drop_reason=DropReason.STALE, dropped_at=run.now())
+    )
+
+
+def _ready_counts(connection: sa.Connection, run: RunContext) -> dict[Cell, int]:
+    query = (
+        sa.select(RolloutRow.role, RolloutRow.task_type, sa.func.count())
+        .where(*_ready(run))
+        .group_by(RolloutRow.role, RolloutRow.task_type)
+    )
+    return {Cell(role, task_type): count for role, task_type, count in connection.execute(query)}
+
+
+def _trajectories(
+    connection: sa.Connection, batch_id: int, version: PolicyVersion
+) -> tuple[Trajectory, ...]:
+    """The batch's rows, by cell and then by slot."""
+    query = (
+        sa.select(
+            RolloutRow.rollout_id,
+            RolloutRow.role,
+            RolloutRow.task_type,
+            RolloutRow.task_id,
+            RolloutRow.reward,
+            RolloutRow.staleness_version,
+            AdmissionRow.slot,
+            RolloutPayloadRow.codec,
+            RolloutPayloadRow.prompt_token_ids,
+            RolloutPayloadRow.token_ids,
+            RolloutPayloadRow.behaviour_logprobs,
+        )
+        .join(AdmissionRow, AdmissionRow.admission_id == RolloutRow.admission_id)
+        .join(RolloutPayloadRow, RolloutPayloadRow.rollout_id == RolloutRow.rollout_id)
+        .where(RolloutRow.batch_id == batch_id)
+    )
+    rows = connection.execute(query).all()
+    place = {cell: index for index, cell in enumerate(CELLS)}
+    ordered = sorted(rows, key=lambda row: (place[Cell(row.role, row.task_type)], row.slot))
+    return tuple(_trajectory(row, version) for row in ordered)
+
+
+def _trajectory(row: sa.Row[*tuple[Any, ...]], version: PolicyVersion) -> Trajectory:
+    return Trajectory(
+        rollout_id=row.rollout_id,
+        cell=Cell(row.role, row.task_type),
+        prompt_token_ids=decode_ids(row.prompt_token_ids),
+        token_ids=decode_ids(row.token_ids),
+        behaviour_logprobs=decode_logprobs(row.behaviour_logprobs, row.codec),
+        reward=row.reward,
+        staleness=version - row.staleness_version,
+        group=row.task_id if row.role is Role.SOLVE else row.rollout_id,
+    )
+
+
+def _advance_learner(
+    connection: sa.Connection, run: RunContext, current: PolicyVersion, new: PolicyVersion
+) -> None:
+    advanced = connection.execute(
+        sa.update(RunRow)
+        .where(RunRow.run_id == run.run_id, RunRow.learner_version == current)
+        .values(learner_version=new)
+    )
+    if advanced.rowcount != 1:
+        raise StoreError(f"version {new} cannot be made: the run is not at version {current}")
+
+
+def _finish_batch(connection: sa.Connection, batch: Batch, now: float) -> None:
+    """CLAIMED -> TRAINED for the batch and exactly its rollouts."""
+    finished = connection.execute(
+        sa.update(BatchRow)
+        .where(BatchRow.batch_id == batch.batch_id, BatchRow.state == BatchState.CLAIMED)
+        .values(state=BatchState.TRAINED)
+    )
+    trained = connection.execute(
+        sa.update(RolloutRow)
+        .where(RolloutRow.batch_id == batch.batch_id, RolloutRow.state == RolloutState.CLAIMED)
+        .values(state=RolloutState.TRAINED, trained_at=now)
+    )
+    if finished.rowcount != 1 or trained.rowcount != len(batch.trajectories):
+        raise StoreError(
+            f"batch {batch.batch_id} is no longer claimed"
+            f" ({trained.rowcount} of {len(batch.trajectories)} rollouts are)"
+        )

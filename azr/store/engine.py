@@ -1,0 +1,155 @@
+"""The one module that knows which database this is: SQLite, on one machine.
+
+Writes go through one connection (`azr.store.writer`), reads through two more that
+cannot write. WAL lets them overlap; BEGIN IMMEDIATE makes a writer wait at the start
+instead of failing in the middle. Errors of the driver become AzrErrors here.
+
+Within one process, open the file with `DRIVER` only: a second SQLite library (the
+standard one, if DRIVER is pysqlite3) would not see the first one's locks, and its
+last close would delete a log that is still written. Other processes may use any.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.event import listens_for
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+
+from azr.errors import AzrError, RunDirectoryError, StoreError
+
+try:  # the interpreter's own SQLite may have the WAL-reset bug fixed in 3.51.3
+    import pysqlite3 as _preferred
+except ImportError:
+    _preferred = sqlite3
+
+DRIVER: ModuleType = _preferred
+
+BUSY_TIMEOUT_SECONDS = 10.0
+"""How long a statement waits for another process before it fails as locked."""
+WAL_LIMIT_BYTES = 64 * 1024 * 1024
+"""A write-ahead log that readers let grow is cut back to this."""
+NUM_READERS = 2
+
+
+def database_path(url: str) -> Path:
+    """The file behind a database URL. Raises StoreError for what cannot be a store."""
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError as error:
+        raise StoreError(
+            f"{url!r} is not a database URL", hint="Use sqlite:///PATH, or leave --db out."
+        ) from error
+    if parsed.get_backend_name() != "sqlite":
+        raise StoreError(
+            f"{parsed.get_backend_name()} databases are not supported, only SQLite",
+            hint="Use sqlite:///PATH on a local disk, or leave --db out.",
+        )
+    if not parsed.database or parsed.database == ":memory:":
+        raise StoreError(
+            "a store needs a file: its readers are connections of their own",
+            hint="Use sqlite:///PATH on a local disk, or leave --db out.",
+        )
+    return Path(parsed.database)
+
+
+def write_engine(path: Path) -> sa.Engine:
+    """One connection at a time; transactions lock the database from their start."""
+    engine = _engine(path, pool_size=1)
+
+    @listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions itself
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            "foreign_keys=ON",
+            f"journal_size_limit={WAL_LIMIT_BYTES}",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def read_engine(path: Path) -> sa.Engine:
+    """Connections that see committed rows and refuse to write any."""
+    engine = _engine(path, pool_size=NUM_READERS, mode="ro")
+
+    @listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA query_only=ON").close()
+
+    @listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def set_durability(connection: sa.Connection, *, fully: bool) -> None:
+    """Between transactions: whether the next commit survives a power cut.
+
+    NORMAL survives a killed process and may lose the last commits with the power;
+    a learner step must not be older than the checkpoint that contains it.
+    """
+    driver = connection.connection.driver_connection
+    if driver is not None:  # bypasses SQLAlchemy, which would begin a transaction
+        driver.execute(f"PRAGMA synchronous={'FULL' if fully else 'NORMAL'}").close()
+
+
+def translated(error: DBAPIError, path: Path) -> AzrError:
+    """The user's view of a driver error."""
+    reason = str(error.orig)
+    if isinstance(error, IntegrityError):
+        return StoreError(
+            f"{path}: an invariant of a queue broke: {reason}",
+            hint="This is a bug; `azr run --resume DIR` returns to the last checkpoint.",
+        )
+    for words, kind, message, hint in _FAILURES:
+        if words in reason:
+            return kind(f"{path}: {message}", hint=hint)
+    return StoreError(f"{path}: {reason}")
+
+
+_OTHER_FILE = "Choose another --run-dir or --db; the file was left as it is."
+_FAILURES: tuple[tuple[str, type[AzrError], str, str], ...] = (
+    ("is full", RunDirectoryError, "the disk is full", "Free some space, then --resume."),
+    ("is locked", StoreError, "another process holds the database", "Stop the other run."),
+    ("not a database", StoreError, "this file is not an SQLite database", _OTHER_FILE),
+    ("malformed", StoreError, "the database is damaged", "Restore it, or start a new run."),
+    ("readonly", RunDirectoryError, "the database cannot be written", "Check its owner."),
+    ("unable to open", RunDirectoryError, "the database cannot be opened", "Check the folder."),
+    ("disk I/O", RunDirectoryError, "the disk failed", "Check the disk and its free space."),
+)
+
+
+def _engine(path: Path, *, pool_size: int, mode: str = "rwc") -> sa.Engine:
+    url = sa.URL.create(
+        "sqlite",
+        database=f"file:{_escaped(path)}",
+        query={"mode": mode, "uri": "true"},
+    )
+    arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
+    return sa.create_engine(
+        url,
+        module=DRIVER,
+        connect_args=arguments,
+        poolclass=sa.QueuePool,
+        pool_size=pool_size,
+        max_overflow=0,
+    )
+
+
+def _escaped(path: Path) -> str:
+    """A path as the opaque part of an SQLite URI, where ?, # and % have meanings."""
+    text = str(path.absolute())
+    return text.replace("%", "%25").replace("?", "%3f").replace("#", "%23")

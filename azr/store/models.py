@@ -1,0 +1,365 @@
+"""The tables: what a run leaves behind, as typed columns.
+
+Read top to bottom in the order in which a rollout meets them. What is filtered or
+counted is a column; JSON holds open-ended facts only; token blobs live in a table
+of their own, so that scans over the history stay small. Times are seconds since
+the epoch. `azr.store.views` has the views meant for people.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Enum,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from azr.store.states import AdmissionState, BatchState, LineageState, Origin, RolloutState
+from azr.types import DropReason, FinishReason, Judgement, Purpose, Role, TaskType
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+"""Every constraint has a name, so that a migration can drop what another created."""
+
+
+def _words(kind: type[enum.Enum]) -> Enum:
+    """An enumeration stored as its words, readable in plain SQL."""
+    return Enum(
+        kind,
+        native_enum=False,
+        create_constraint=True,
+        length=16,
+        name=kind.__name__.lower(),
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        int: BigInteger().with_variant(Integer, "sqlite"),
+        float: Float(53),
+        str: Text(),
+        bytes: LargeBinary(),
+        dict[str, Any]: JSON(none_as_null=True),
+        list[Any]: JSON(none_as_null=True),
+    } | {
+        kind: _words(kind)
+        for kind in (
+            Role,
+            TaskType,
+            Purpose,
+            Judgement,
+            DropReason,
+            FinishReason,
+            Origin,
+            AdmissionState,
+            RolloutState,
+            BatchState,
+            LineageState,
+        )
+    }
+
+
+class RunRow(Base):
+    """One training run; a database holds one run today, and every row says which."""
+
+    __tablename__ = "runs"
+
+    run_id: Mapped[int] = mapped_column(primary_key=True)
+    config: Mapped[dict[str, Any]]
+    """The resolved `RunConfig`, as last opened."""
+    learner_version: Mapped[int]
+    """The learner's current policy version."""
+    created_at: Mapped[float]
+
+
+class PolicyVersionRow(Base):
+    """Weights that existed. Version 0 is the base model."""
+
+    __tablename__ = "policy_version"
+
+    policy_id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.run_id"))
+    version: Mapped[int]
+    state: Mapped[LineageState]
+    durable: Mapped[bool]
+    """A checkpoint of it is on disk, at `path`."""
+    path: Mapped[str | None]
+    created_at: Mapped[float]
+    durable_at: Mapped[float | None]
+
+    __table_args__ = (
+        Index(
+            "uq_policy_version_live",
+            "run_id",
+            "version",
+            unique=True,
+            sqlite_where=text("state = 'live'"),
+            postgresql_where=text("state = 'live'"),
+        ),
+    )
+
+
+class ReplicaProofRow(Base):
+    """What a replica showed after it applied a version (fingerprint, lag-0 canary)."""
+
+    __tablename__ = "replica_proof"
+
+    proof_id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.run_id"))
+    replica: Mapped[str]
+    version: Mapped[int]
+    fingerprint: Mapped[str]
+    canary_nats: Mapped[float | None]
+    accepted: Mapped[bool]
+    created_at: Mapped[float]
+
+
+class TaskRow(Base):
+    """A validated task: work for solvers, and a reference for proposers."""
+
+    __tablename__ = "task"
+
+    task_id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.run_id"))
+    task_type: Mapped[TaskType]
+    ordinal: Mapped[int]
+    """Position in its buffer, dense from 0: what uniform draws index."""
+    origin: Mapped[Origin]
+    proposal_id: Mapped[int | None] = mapped_column(
+        ForeignKey("rollout.rollout_id", use_alter=True), unique=True
+    )
+    """The rollout that proposed it; empty for seeds."""
+    program: Mapped[str]
+    examples: Mapped[list[Any]]
+    """[[arguments, canonical output], ...]."""
+    message: Mapped[str]
+    content_hash: Mapped[str] = mapped_column(String(32))
+    """Of program and inputs: what makes a proposal a duplicate."""
+    visible_from: Mapped[int]
+    """First policy version that may see it as a reference."""
+    num_attempts: Mapped[int]
+    num_solved: Mapped[int]
+    created_at: Mapped[float]
+
+    __table_args__ = (
+        UniqueConstraint("run_id", "task_type", "ordinal"),
+        Index(None, "run_id", "task_type", "visible_from", "ordinal"),
+        Index(None, "run_id", "task_type", "content_hash"),
+    )
+
+
+class AdmissionRow(Base):
+    """Permission to sample one rollout, granted once, leased until it is sampled."""
+
+    __tablename__ = "admission"
+
+    admission_id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.run_id"))
+    role: Mapped[Role]
+    task_type: Mapped[TaskType]
+    slot: Mapped[int]
+    """Counts admissions of a role and type, from 0."""
+    purpose: Mapped[Purpose]
+    version: Mapped[int]
+    """Learner version when admitted."""
+    task_id: Mapped[int | None] = mapped_column(ForeignKey("task.task_id"))
+    measures: Mapped[int | None] = mapped_column(ForeignKey("rollout.rollout_id", use_alter=True))
+    """The proposal whose solve rate this attempt counts towards."""
+    state: Mapped[AdmissionState]
+    owner: Mapped[str | None]
+    lease_until: Mapped[float | None]
+    created_at: Mapped[float]
+
+    __table_args__ = (
+        UniqueConstraint("run_id", "role", "task_type", "slot"),
+        Index(None, "run_id", "role", "state", "admission_id"),
+    )
+
+
+class ProposalReferenceRow(Base):
+    """The tasks a proposer was shown, in order: the lineage of what it proposes."""
+
+    __tablename__ = "proposal_reference"
+
+    admission_id: Mapped[int] = mapped_column(
+        ForeignKey("admission.admission_id"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("task.task_id"), index=True)
+
+
+class RolloutRow(Base):
+    """One sampled completion and its fate; the tokens are in `rollout_payload`."""
+
+    __tablename__ = "rollout"
+
+    rollout_id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.run_id"))
+    admission_id: Mapped[int | None] = mapped_column(
+        ForeignKey("admission.admission_id"), unique=True
+    )
+    """Empty for seeding rollouts, which nobody admitted."""
+    role: Mapped[Role]
+    task_type: Mapped[TaskType]
+    purpose: Mapped[Purpose]
+    task_id: Mapped[int | None] = mapped_column(ForeignKey("task.task_id"), index=True)
+    """Solve: the task attempted."""
+    measures: Mapped[int | None] = mapped_column(ForeignKey("rollout.rollout_id"), index=True)
+    state: Mapped[RolloutState]
+    drop_reason: Mapped[DropReason | None]
+    judgement: Mapped[Judgement | None]
+    verdict: Mapped[str | None] = mapped_column(String(64))
+    detail: Mapped[str | None]
+    reward: Mapped[float | None]
+    solved: Mapped[bool | None]
+    """Solve: whether the attempt counts as solved."""
+    num_expected: Mapped[int | None]
+    """Propose, valid: attempts that measure its task and were not lost."""
+    num_measured: Mapped[int | None]
+    num_solved: Mapped[int | None]
+    solve_rate: Mapped[float | None]
+    num_prompt_tokens: Mapped[int]
+    num_tokens: Mapped[int]
+    finish_reason: Mapped[FinishReason]
+    oldest_version: Mapped[int]
+    newest_version: Mapped[int]
+    staleness_version: Mapped[int]
+    """Staleness counts from here: `oldest_version`, unless a rollback moved it."""
+    failures: Mapped[int]
+    """Infrastructure failures of its examination so far."""
+    owner: Mapped[str | None]
+    lease_until: Mapped[float | None]
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("batch.batch_id"), index=True)
+    generated_at: Mapped[float]
+    judged_at: Mapped[float | None]
+    ready_at: Mapped[float | None]
+    claimed_at: Mapped[float | None]
+    trained_at: Mapped[float | None]
+    dropped_at: Mapped[float | None]
+
+    __table_args__ = (
+        Index("ix_rollout_queue", "run_id", "state", "role", "task_type", "admission_id"),
+        Index(None, "run_id", "generated_at"),
+    )
+
+
+class RolloutPayloadRow(Base):
+    """The tokens of a rollout; see `azr.store.codec` for the blobs."""
+
+    __tablename__ = "rollout_payload"
+
+    rollout_id: Mapped[int] = mapped_column(
+        ForeignKey("rollout.rollout_id"), primary_key=True, autoincrement=False
+    )
+    codec: Mapped[str] = mapped_column(String(32))
+    prompt_token_ids: Mapped[bytes]
+    token_ids: Mapped[bytes]
+    behaviour_logprobs: Mapped[bytes]
+    version_spans: Mapped[list[Any]]
+    """[[version, start, end], ...]."""
+    text: Mapped[str]
+
+
+class BatchRow(Base):
+    """A claim: B rollouts of each cell, held for one optimizer step."""
+
+    __tablename__ = "batch"
+
+    batch_id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.run_id"))
+    version: Mapped[int]
+    """Learner version at the claim."""
+    state: Mapped[BatchState]
+    claimed_at: Mapped[float]
+
+
+class BatchMemberRow(Base):
+    """A rollout that was trained on, in which place, with which advantage."""
+
+    __tablename__ = "batch_row"
+
+    batch_row_id: Mapped[int] = mapped_column(primary_key=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batch.batch_id"), index=True)
+    rollout_id: Mapped[int] = mapped_column(ForeignKey("rollout.rollout_id"))
+    position: Mapped[int]
+    advantage: Mapped[float]
+    staleness: Mapped[int]
+    """At the claim."""
+    live: Mapped[bool]
+    """False after a rollback: the surviving weights did not learn from it here."""
+
+    __table_args__ = (
+        Index(
+            "uq_batch_row_live",
+            "rollout_id",
+            unique=True,
+            sqlite_where=text("live"),
+            postgresql_where=text("live"),
+        ),
+    )
+
+
+class LearnerStepRow(Base):
+    """One committed optimizer step: what made `version` out of `version - 1`."""
+
+    __tablename__ = "learner_step"
+
+    step_id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.run_id"))
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batch.batch_id"), unique=True)
+    version: Mapped[int]
+    state: Mapped[LineageState]
+    loss: Mapped[float | None]
+    metrics: Mapped[dict[str, Any]]
+    committed_at: Mapped[float]
+
+
+class MetricRow(Base):
+    """One number of one metric; the history of a run is plain rows."""
+
+    __tablename__ = "metric"
+
+    metric_id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.run_id"))
+    name: Mapped[str]
+    step: Mapped[int]
+    value: Mapped[float | None]
+    """Empty when it was not finite."""
+    live: Mapped[bool]
+    """False after a rollback to an earlier step."""
+    created_at: Mapped[float]
+
+    __table_args__ = (Index(None, "run_id", "name", "step"),)
+
+
+class EventRow(Base):
+    """Something that happened once: a recovery, a replica refused, a restart."""
+
+    __tablename__ = "event"
+
+    event_id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.run_id"))
+    kind: Mapped[str]
+    facts: Mapped[dict[str, Any]]
+    created_at: Mapped[float]

@@ -1,0 +1,340 @@
+"""Read-only questions about a run, for the report, the live view and the CLI.
+
+Synchronous, on a connection that cannot write, beside a run in progress or after it:
+
+    with open_history(path) as history:
+        for point in cell_steps(history): ...
+
+Step k is the optimizer step that made policy version k; rolled-back steps are left
+out. A database holds one run, so nothing here asks for which. Times are seconds
+since the epoch, tokens are response tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import InstrumentedAttribute
+
+from azr.config import RunConfig
+from azr.errors import StoreError
+from azr.store.engine import read_engine, translated
+from azr.store.models import (
+    AdmissionRow,
+    BatchMemberRow,
+    EventRow,
+    LearnerStepRow,
+    MetricRow,
+    PolicyVersionRow,
+    ReplicaProofRow,
+    RolloutRow,
+    RunRow,
+    TaskRow,
+)
+from azr.store.points import (
+    CellStepPoint,
+    EventPoint,
+    MetricPoint,
+    PipelineSummary,
+    ProposalPoint,
+    SolvePoint,
+    StepPoint,
+    ThroughputPoint,
+)
+from azr.store.states import AdmissionState, LineageState, RolloutState
+from azr.types import (
+    Cell,
+    DropReason,
+    FinishReason,
+    Judgement,
+    Purpose,
+    ReplicaProof,
+    Role,
+    TaskType,
+)
+
+
+@contextmanager
+def open_history(path: Path) -> Generator[sa.Connection]:
+    """Read a store's file. Raises StoreError or RunDirectoryError if it cannot be."""
+    if not path.is_file():
+        raise StoreError(f"there is no database at {path}", hint="Start a run first.")
+    engine = read_engine(path)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise translated(error, path) from error
+    finally:
+        engine.dispose()
+
+
+def run_config(history: sa.Connection) -> RunConfig:
+    """The run's configuration, as last opened."""
+    return RunConfig.model_validate(history.execute(sa.select(RunRow.config)).scalar_one())
+
+
+def first_rollout_at(history: sa.Connection) -> float | None:
+    """When the first rollout, seeding included, was sampled."""
+    return history.execute(sa.select(sa.func.min(RolloutRow.generated_at))).scalar()
+
+
+def steps(history: sa.Connection) -> list[StepPoint]:
+    """Every surviving step, oldest first."""
+    return [_step(*row) for row in history.execute(_STEPS.order_by(LearnerStepRow.version))]
+
+
+def cell_steps(history: sa.Connection) -> list[CellStepPoint]:
+    """Reward, length and staleness of what each step trained on, per cell."""
+    truncated = sa.case((RolloutRow.finish_reason == FinishReason.LENGTH, 1.0), else_=0.0)
+    query = (
+        sa.select(
+            LearnerStepRow.version,
+            RolloutRow.role,
+            RolloutRow.task_type,
+            sa.func.count(),
+            sa.func.avg(RolloutRow.reward),
+            sa.func.avg(RolloutRow.num_tokens),
+            sa.func.avg(truncated),
+            sa.func.avg(BatchMemberRow.staleness),
+            sa.func.max(BatchMemberRow.staleness),
+        )
+        .join(BatchMemberRow, BatchMemberRow.batch_id == LearnerStepRow.batch_id)
+        .join(RolloutRow, RolloutRow.rollout_id == BatchMemberRow.rollout_id)
+        .where(LearnerStepRow.state == LineageState.LIVE, BatchMemberRow.live)
+        .group_by(LearnerStepRow.version, RolloutRow.role, RolloutRow.task_type)
+        .order_by(LearnerStepRow.version, RolloutRow.role, RolloutRow.task_type)
+    )
+    return [
+        CellStepPoint(
+            step=version,
+            cell=Cell(role, task_type),
+            num_rollouts=count,
+            mean_reward=reward,
+            mean_tokens=float(tokens),
+            truncated_share=cut,
+            mean_staleness=float(staleness),
+            max_staleness=stalest,
+        )
+        for (
+            version, role, task_type, count, reward, tokens, cut, staleness, stalest
+        ) in history.execute(query)
+    ]  # fmt: skip
+
+
+def proposals(history: sa.Connection) -> list[ProposalPoint]:
+    """How many proposals were valid and how often their tasks are solved; no seeding."""
+    valid = sa.case((RolloutRow.judgement == Judgement.VALID, 1), else_=0)
+    query = (
+        sa.select(
+            RolloutRow.newest_version,
+            RolloutRow.task_type,
+            sa.func.count(),
+            sa.func.sum(valid),
+            sa.func.count(RolloutRow.solve_rate),
+            sa.func.avg(RolloutRow.solve_rate),
+        )
+        .where(*_judged(Role.PROPOSE))
+        .group_by(RolloutRow.newest_version, RolloutRow.task_type)
+        .order_by(RolloutRow.newest_version, RolloutRow.task_type)
+    )
+    return [
+        ProposalPoint(
+            version=version,
+            task_type=task_type,
+            num_judged=judged,
+            num_valid=num_valid,
+            num_settled=settled,
+            mean_solve_rate=solve_rate,
+        )
+        for version, task_type, judged, num_valid, settled, solve_rate in history.execute(query)
+    ]
+
+
+def solves(history: sa.Connection) -> list[SolvePoint]:
+    """How often attempts solve, whether they are trained on or only measure."""
+    solved = sa.case((RolloutRow.solved.is_(True), 1), else_=0)
+    query = (
+        sa.select(
+            RolloutRow.newest_version,
+            RolloutRow.task_type,
+            sa.func.count(),
+            sa.func.sum(solved),
+        )
+        .where(*_judged(Role.SOLVE))
+        .group_by(RolloutRow.newest_version, RolloutRow.task_type)
+        .order_by(RolloutRow.newest_version, RolloutRow.task_type)
+    )
+    return [
+        SolvePoint(
+            version=version, task_type=task_type, num_attempts=attempts, num_solved=num_solved
+        )
+        for version, task_type, attempts, num_solved in history.execute(query)
+    ]
+
+
+def staleness_counts(history: sa.Connection) -> dict[int, int]:
+    """Rows that the surviving weights learned from, by staleness at the claim."""
+    query = (
+        sa.select(BatchMemberRow.staleness, sa.func.count())
+        .where(BatchMemberRow.live)
+        .group_by(BatchMemberRow.staleness)
+        .order_by(BatchMemberRow.staleness)
+    )
+    return {staleness: count for staleness, count in history.execute(query)}  # noqa: C416
+
+
+def drops(history: sa.Connection) -> dict[tuple[DropReason, Cell], int]:
+    """Dropped rollouts by reason and cell."""
+    query = (
+        sa.select(RolloutRow.drop_reason, RolloutRow.role, RolloutRow.task_type, sa.func.count())
+        .where(RolloutRow.state == RolloutState.DROPPED)
+        .group_by(RolloutRow.drop_reason, RolloutRow.role, RolloutRow.task_type)
+    )
+    return {
+        (DropReason(reason), Cell(role, task_type)): count
+        for reason, role, task_type, count in history.execute(query)
+    }
+
+
+def state_counts(history: sa.Connection) -> dict[RolloutState, int]:
+    """Rollouts by state; together they are all that was ever generated."""
+    query = sa.select(RolloutRow.state, sa.func.count()).group_by(RolloutRow.state)
+    counts = {state: count for state, count in history.execute(query)}  # noqa: C416
+    return {state: counts.get(state, 0) for state in RolloutState}
+
+
+def buffer_sizes(history: sa.Connection) -> dict[TaskType, int]:
+    """Tasks per type, seeds included."""
+    query = sa.select(TaskRow.task_type, sa.func.count()).group_by(TaskRow.task_type)
+    counts = {task_type: count for task_type, count in history.execute(query)}  # noqa: C416
+    return {task_type: counts.get(task_type, 0) for task_type in TaskType}
+
+
+def throughput(history: sa.Connection, *, window_seconds: float) -> list[ThroughputPoint]:
+    """Rollouts and tokens per window, from the first rollout on, without gaps."""
+    start = first_rollout_at(history)
+    if start is None:
+        return []
+    generated = _per_window(history, RolloutRow.generated_at, start, window_seconds)
+    trained = _per_window(history, RolloutRow.trained_at, start, window_seconds)
+    nothing = (0, 0)
+    return [
+        ThroughputPoint(
+            start=index * window_seconds,
+            generated_rollouts=generated.get(index, nothing)[0],
+            generated_tokens=generated.get(index, nothing)[1],
+            trained_rollouts=trained.get(index, nothing)[0],
+            trained_tokens=trained.get(index, nothing)[1],
+        )
+        for index in range(max(generated.keys() | trained.keys()) + 1)
+    ]
+
+
+def metric_names(history: sa.Connection) -> list[str]:
+    query = sa.select(MetricRow.name).where(MetricRow.live).distinct().order_by(MetricRow.name)
+    return list(history.execute(query).scalars())
+
+
+def metric_series(history: sa.Connection, name: str) -> list[MetricPoint]:
+    """One metric, in the order of recording."""
+    query = (
+        sa.select(MetricRow.step, MetricRow.value, MetricRow.created_at)
+        .where(MetricRow.name == name, MetricRow.live)
+        .order_by(MetricRow.metric_id)
+    )
+    return [MetricPoint(*row) for row in history.execute(query)]
+
+
+def events(history: sa.Connection, *, kind: str | None = None) -> list[EventPoint]:
+    """Events, of one kind or all, oldest first."""
+    query = sa.select(EventRow.kind, EventRow.facts, EventRow.created_at)
+    if kind is not None:
+        query = query.where(EventRow.kind == kind)
+    return [EventPoint(*row) for row in history.execute(query.order_by(EventRow.event_id))]
+
+
+def proofs(history: sa.Connection) -> list[ReplicaProof]:
+    """What every replica showed after every update, oldest first."""
+    query = sa.select(ReplicaProofRow.__table__).order_by(ReplicaProofRow.proof_id)
+    return [
+        ReplicaProof(
+            replica=row.replica,
+            version=row.version,
+            fingerprint=row.fingerprint,
+            canary_nats=float("nan") if row.canary_nats is None else row.canary_nats,
+            accepted=row.accepted,
+        )
+        for row in history.execute(query)
+    ]
+
+
+def pipeline_summary(history: sa.Connection) -> PipelineSummary:
+    """Counts of everything, and the latest step: one look at a run."""
+    durable = sa.select(sa.func.max(PolicyVersionRow.version)).where(
+        PolicyVersionRow.durable, PolicyVersionRow.state == LineageState.LIVE
+    )
+    waiting = (
+        sa.select(AdmissionRow.role, AdmissionRow.task_type, sa.func.count())
+        .where(AdmissionRow.state != AdmissionState.DONE)
+        .group_by(AdmissionRow.role, AdmissionRow.task_type)
+    )
+    states = sa.select(
+        RolloutRow.role, RolloutRow.task_type, RolloutRow.state, sa.func.count()
+    ).group_by(RolloutRow.role, RolloutRow.task_type, RolloutRow.state)
+    latest = history.execute(_STEPS.order_by(LearnerStepRow.version.desc()).limit(1)).one_or_none()
+    return PipelineSummary(
+        learner_version=history.execute(sa.select(RunRow.learner_version)).scalar_one(),
+        durable_version=history.execute(durable).scalar(),
+        latest_step=None if latest is None else _step(*latest),
+        waiting={
+            Cell(role, task_type): count for role, task_type, count in history.execute(waiting)
+        },
+        rollouts={
+            (Cell(role, task_type), state): count
+            for role, task_type, state, count in history.execute(states)
+        },
+        buffer_sizes=buffer_sizes(history),
+    )
+
+
+_STEPS = sa.select(
+    LearnerStepRow.version,
+    LearnerStepRow.committed_at,
+    LearnerStepRow.loss,
+    LearnerStepRow.metrics,
+).where(LearnerStepRow.state == LineageState.LIVE)
+
+
+def _step(
+    version: int, committed_at: float, loss: float | None, metrics: Mapping[str, Any]
+) -> StepPoint:
+    finite = {name: value for name, value in metrics.items() if value is not None}
+    return StepPoint(step=version, committed_at=committed_at, loss=loss, metrics=finite)
+
+
+def _judged(role: Role) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        RolloutRow.role == role,
+        RolloutRow.purpose != Purpose.SEED,
+        RolloutRow.judgement.is_not(None),
+    )
+
+
+def _per_window(
+    history: sa.Connection, column: InstrumentedAttribute[Any], start: float, window_seconds: float
+) -> dict[int, tuple[int, int]]:
+    """(rollouts, tokens) by window index."""
+    since = (column - start) / window_seconds
+    window: sa.ColumnElement[int] = sa.cast(sa.func.floor(since), sa.Integer)
+    query = (
+        sa.select(window, sa.func.count(), sa.func.sum(RolloutRow.num_tokens))
+        .where(column.is_not(None))
+        .group_by(window)
+    )
+    return {row[0]: (row[1], row[2]) for row in history.execute(query)}

@@ -1,0 +1,161 @@
+"""Rollouts: storing what was sampled, and leasing it for examination."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from azr.errors import StoreError
+from azr.store import admissions
+from azr.store.codec import decode_payload, encode_payload
+from azr.store.context import RunContext
+from azr.store.models import AdmissionRow, RolloutPayloadRow, RolloutRow
+from azr.store.states import AdmissionState, RolloutState
+from azr.types import (
+    Admission,
+    Completion,
+    DropReason,
+    Judgement,
+    PolicyVersion,
+    Purpose,
+    Role,
+    Rollout,
+    TaskType,
+)
+
+
+def put(
+    connection: sa.Connection, run: RunContext, admission: Admission, completion: Completion
+) -> int:
+    """Store a completion and close its admission; a second put returns the first's id.
+
+    Raises StoreError for an admission that this run never granted.
+    """
+    stored = sa.select(RolloutRow.rollout_id).where(
+        RolloutRow.admission_id == admission.admission_id
+    )
+    known = connection.execute(stored).scalar()
+    if known is not None:
+        return known
+    closed = connection.execute(
+        sa.update(AdmissionRow)
+        .where(
+            AdmissionRow.admission_id == admission.admission_id,
+            AdmissionRow.run_id == run.run_id,
+            AdmissionRow.state != AdmissionState.DONE,
+        )
+        .values(state=AdmissionState.DONE, owner=None, lease_until=None)
+    )
+    if closed.rowcount != 1:
+        raise StoreError(f"admission {admission.admission_id} was never granted in this run")
+    return _insert(
+        connection,
+        run,
+        completion,
+        admission_id=admission.admission_id,
+        role=admission.cell.role,
+        task_type=admission.cell.task_type,
+        purpose=admission.purpose,
+        task_id=None if admission.task is None else admission.task.task_id,
+        measures=admission.measures,
+        state=RolloutState.GENERATED,
+        **_versions(completion, admission.version),
+    )
+
+
+def put_seed(
+    connection: sa.Connection,
+    run: RunContext,
+    completion: Completion,
+    task_type: TaskType,
+    judgement: Judgement,
+    verdict: str,
+) -> int:
+    """Store a seeding proposal, which nobody admitted and nothing trains on."""
+    now = run.now()
+    return _insert(
+        connection,
+        run,
+        completion,
+        role=Role.PROPOSE,
+        task_type=task_type,
+        purpose=Purpose.SEED,
+        state=RolloutState.DROPPED,
+        drop_reason=DropReason.SEEDING,
+        judgement=judgement,
+        verdict=verdict,
+        judged_at=now,
+        dropped_at=now,
+        **_versions(completion, 0),
+    )
+
+
+def lease(connection: sa.Connection, run: RunContext, *, owner: str, at_most: int) -> list[Rollout]:
+    """GENERATED rollouts that nobody examines, oldest first."""
+    free = (
+        sa.select(RolloutRow.rollout_id)
+        .where(
+            RolloutRow.run_id == run.run_id,
+            RolloutRow.state == RolloutState.GENERATED,
+            sa.or_(RolloutRow.lease_until.is_(None), RolloutRow.lease_until < run.now()),
+        )
+        .order_by(RolloutRow.rollout_id)
+        .limit(max(0, at_most))
+    )
+    taken = connection.execute(
+        sa.update(RolloutRow)
+        .where(RolloutRow.rollout_id.in_(free.with_for_update(skip_locked=True)))
+        .values(owner=owner, lease_until=run.lease_end())
+        .returning(RolloutRow.rollout_id)
+    )
+    return load(connection, run, sorted(taken.scalars()))
+
+
+def load(connection: sa.Connection, run: RunContext, ids: Sequence[int]) -> list[Rollout]:
+    """Rollouts with their admissions and tokens, in the order of `ids`."""
+    if not ids:
+        return []
+    query = (
+        sa.select(RolloutRow.admission_id, RolloutRow.finish_reason, RolloutPayloadRow.__table__)
+        .join(RolloutPayloadRow, RolloutPayloadRow.rollout_id == RolloutRow.rollout_id)
+        .where(RolloutRow.rollout_id.in_(ids))
+    )
+    rows = {row["rollout_id"]: row for row in connection.execute(query).mappings()}
+    granted = admissions.load(connection, run, [rows[i]["admission_id"] for i in ids])
+    return [
+        Rollout(
+            rollout_id=i,
+            admission=admission,
+            completion=decode_payload(rows[i], rows[i]["finish_reason"]),
+        )
+        for i, admission in zip(ids, granted, strict=True)
+    ]
+
+
+def _versions(completion: Completion, admitted: PolicyVersion) -> dict[str, int]:
+    """Version columns; an empty completion has the version of its admission."""
+    versions = [span.version for span in completion.version_spans] or [admitted]
+    return {
+        "oldest_version": min(versions),
+        "newest_version": max(versions),
+        "staleness_version": min(versions),
+    }
+
+
+def _insert(
+    connection: sa.Connection, run: RunContext, completion: Completion, **columns: object
+) -> int:
+    row = sa.insert(RolloutRow).values(
+        run_id=run.run_id,
+        num_prompt_tokens=len(completion.prompt_token_ids),
+        num_tokens=len(completion.token_ids),
+        finish_reason=completion.finish_reason,
+        failures=0,
+        generated_at=run.now(),
+        **columns,
+    )
+    rollout_id = connection.execute(row.returning(RolloutRow.rollout_id)).scalar_one()
+    payload = encode_payload(completion, run.config.store.logprob_dtype)
+    connection.execute(sa.insert(RolloutPayloadRow).values(rollout_id=rollout_id, **payload))
+    return rollout_id
