@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from azr.cli import config
+from azr.cli import config, report, status
 from azr.cli.errors import exits_cleanly
 
 app = typer.Typer(
@@ -20,13 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-@app.callback()
-def azr() -> None:
-    """Absolute Zero Reasoner."""
-
-
+app.command()(status.status)
+app.command()(report.report)
 app.add_typer(config.app, name="config")
 
 

@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from azr.report.history import CellStep, History
+from azr.report.history import History
+from azr.store.points import CellStepPoint
 from azr.types import DropReason, Role, TaskType
 
 SMOOTHING_STEPS = 5
@@ -57,7 +58,7 @@ def reward(history: History) -> Figure:
 
 def response_length(history: History) -> Figure:
     return _by_role(
-        history, lambda cell: cell.mean_response_tokens, "mean response length (tokens)", (0, None)
+        history, lambda cell: cell.mean_tokens, "mean response length (tokens)", (0, None)
     )
 
 
@@ -100,15 +101,16 @@ def staleness(history: History) -> Figure:
 
 def throughput(history: History) -> Figure:
     figure, axes = _single()
-    windows = history.throughput
-    starts = [window.start_seconds for window in windows]
-    for label, colour, values in (
-        ("sampled by the engine", "#0072B2", [window.generated for window in windows]),
-        ("trained on", "#D55E00", [window.trained for window in windows]),
+    windows = history.throughput[:-1]  # the last one may not be over
+    starts = [window.start for window in windows]
+    for label, colour, tokens in (
+        ("sampled by the engine", "#0072B2", [window.generated_tokens for window in windows]),
+        ("trained on", "#D55E00", [window.trained_tokens for window in windows]),
     ):
-        axes.step(starts, values, where="post", color=colour, label=label, linewidth=1.8)
+        rates = [count / history.window_seconds for count in tokens]
+        axes.step(starts, rates, where="post", color=colour, label=label, linewidth=1.8)
     for step in history.steps:
-        axes.axvline(step.committed_seconds, color="0.85", linewidth=0.7, zorder=0)
+        axes.axvline(history.seconds_into_run(step), color="0.85", linewidth=0.7, zorder=0)
     axes.set_xlabel("seconds since the first rollout (grey: a learner step)")
     axes.set_ylabel("response tokens per second")
     axes.set_ylim(bottom=0)
@@ -146,7 +148,7 @@ PLOTS = (
         "Reward per cell",
         "What each of the six cells earned in the batch of each learner step. A solver's row earns"
         " 1 (right), -0.5 (wrong) or -1 (bad format); a valid proposal earns 1 - its solve rate"
-        " (selfplay.boundary_reward if always or never solved), a rejected one -0.5 or -1.",
+        " (selfplay.boundary_reward if always or never solved), a rejected one -1.",
         reward,
     ),
     Plot(
@@ -204,7 +206,7 @@ def smoothed(values: Sequence[float], window: int = SMOOTHING_STEPS) -> list[flo
 
 def _by_role(
     history: History,
-    value: Callable[[CellStep], float],
+    value: Callable[[CellStepPoint], float],
     label: str,
     limits: tuple[float | None, float | None],
 ) -> Figure:

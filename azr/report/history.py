@@ -1,82 +1,41 @@
-"""What a report is drawn from: a run's history as plain values.
-
-`azr.report.load` reads them from the store; figures and pages only see these.
-Steps count optimizer steps: step k made policy version k.
-"""
+"""What a report is drawn from: a run's history as plain values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from azr.types import Cell, DropReason, PolicyVersion, TaskType
+from azr import config_files
+from azr.run_directory import RunDirectory
+from azr.store import queries
+from azr.store.engine import database_path
+from azr.store.points import CellStepPoint, ProposalPoint, StepPoint, ThroughputPoint
+from azr.types import Cell, DropReason, TaskType
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellStep:
-    """The rows of one cell in one trained batch."""
-
-    step: int
-    cell: Cell
-    num_rows: int
-    mean_reward: float
-    mean_response_tokens: float
-    truncated_share: float
-    """Responses cut at `prompts.max_response_tokens`, 0 to 1."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProposalStep:
-    """The judged proposals of one type that one policy version finished."""
-
-    version: PolicyVersion
-    task_type: TaskType
-    num_judged: int
-    num_valid: int
-    num_settled: int
-    """Valid ones whose solve rate is known."""
-    mean_solve_rate: float | None
-    """Over the settled ones."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Throughput:
-    """Tokens per second over one window of wall-clock time."""
-
-    start_seconds: float
-    """Since the run's first rollout."""
-    generated: float
-    """Response tokens sampled."""
-    trained: float
-    """Response tokens that an optimizer step used."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LearnerStep:
-    """One committed optimizer step."""
-
-    step: int
-    committed_seconds: float
-    """Since the run's first rollout."""
-    metrics: Mapping[str, float]
+NUM_WINDOWS = 60
+"""Into how many windows the throughput plot divides a run, at most."""
+SHORTEST_WINDOW_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """A run so far. Rolled-back steps are left out."""
+    """A run so far. Step k made policy version k; rolled-back steps are left out."""
 
     model: str
     total_steps: int
     max_staleness: int
     """The bound, `learner.max_staleness`."""
-    attempts: int
-    """G, attempts that measure a solve rate."""
-    steps: tuple[LearnerStep, ...]
-    cells: tuple[CellStep, ...]
-    proposals: tuple[ProposalStep, ...]
+    started_at: float
+    """The first rollout, in seconds since the epoch."""
+    steps: tuple[StepPoint, ...]
+    cells: tuple[CellStepPoint, ...]
+    proposals: tuple[ProposalPoint, ...]
     staleness: Mapping[int, int]
     """Rows trained on, by staleness at the claim."""
-    throughput: tuple[Throughput, ...]
+    window_seconds: float
+    throughput: tuple[ThroughputPoint, ...]
+    """Windows of `window_seconds`; the last one may not be over."""
     drops: Mapping[tuple[DropReason, Cell], int]
     states: Mapping[str, int]
     """Rollouts by state; together they are all that was generated."""
@@ -85,3 +44,38 @@ class History:
     @property
     def num_generated(self) -> int:
         return sum(self.states.values())
+
+    def seconds_into_run(self, step: StepPoint) -> float:
+        """From the first rollout to a step's commit."""
+        return step.committed_at - self.started_at
+
+
+def database_file(directory: RunDirectory) -> Path:
+    """The database of a run: the one in its directory, or the one that `--db` named."""
+    url = config_files.load(directory.existing().config).store.url
+    return database_path(url) if url else directory.database
+
+
+def read_history(database: Path) -> History:
+    """Read a run's database, also while it plays. Raises StoreError."""
+    with queries.open_history(database) as connection:
+        config = queries.run_config(connection)
+        started_at = queries.first_rollout_at(connection) or 0.0
+        steps = tuple(queries.steps(connection))
+        elapsed = steps[-1].committed_at - started_at if steps else 0.0
+        window_seconds = max(SHORTEST_WINDOW_SECONDS, elapsed / NUM_WINDOWS)
+        return History(
+            model=config.run.model,
+            total_steps=config.run.steps,
+            max_staleness=config.learner.max_staleness,
+            started_at=started_at,
+            steps=steps,
+            cells=tuple(queries.cell_steps(connection)),
+            proposals=tuple(queries.proposals(connection)),
+            staleness=queries.staleness_counts(connection),
+            window_seconds=window_seconds,
+            throughput=tuple(queries.throughput(connection, window_seconds=window_seconds)),
+            drops=queries.drops(connection),
+            states={str(state): n for state, n in queries.state_counts(connection).items() if n},
+            buffer_sizes=queries.buffer_sizes(connection),
+        )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from azr.progress import BUSY_SECONDS_METRIC
-from azr.report.history import History, LearnerStep
+from azr.report.history import History
+from azr.store.points import StepPoint
 from azr.types import CELLS, Cell, Role, TaskType
 
 COMPARED_STEPS = 5
@@ -28,14 +29,14 @@ def tables(history: History) -> list[Table]:
     return [_learning(history), _running(history)]
 
 
-def busy_share(steps: Sequence[LearnerStep]) -> float | None:
+def busy_share(steps: Sequence[StepPoint]) -> float | None:
     """Share of the time between first and last step with a request in flight in vLLM.
 
     The metric is a total of its process, so a value below the one before it comes
     after a restart; that pair is left out.
     """
     totals = [
-        (step.committed_seconds, step.metrics[BUSY_SECONDS_METRIC])
+        (step.committed_at, step.metrics[BUSY_SECONDS_METRIC])
         for step in steps
         if BUSY_SECONDS_METRIC in step.metrics
     ]
@@ -48,11 +49,11 @@ def busy_share(steps: Sequence[LearnerStep]) -> float | None:
     return sum(busy for _, busy in gains) / elapsed if elapsed > 0 else None
 
 
-def seconds_per_step(steps: Sequence[LearnerStep]) -> float | None:
+def seconds_per_step(steps: Sequence[StepPoint]) -> float | None:
     """Mean wall-clock time between the given steps' commits."""
     if len(steps) < 2:
         return None
-    return (steps[-1].committed_seconds - steps[0].committed_seconds) / (len(steps) - 1)
+    return (steps[-1].committed_at - steps[0].committed_at) / (len(steps) - 1)
 
 
 def _learning(history: History) -> Table:
@@ -82,7 +83,7 @@ def _moment(history: History, cell: Cell, steps: set[int]) -> tuple[str, str, st
     )
     return (
         _text(_mean(row.mean_reward for row in own), "+.2f"),
-        _text(_mean(row.mean_response_tokens for row in own), ".0f"),
+        _text(_mean(row.mean_tokens for row in own), ".0f"),
         validity,
         solve_rate,
     )
@@ -138,8 +139,9 @@ def _running(history: History) -> Table:
 
 
 def _mean_rate(history: History) -> float | None:
-    """Tokens per second sampled, from the first rollout to the last learner step."""
-    return _mean(window.generated for window in history.throughput)
+    """Tokens sampled per second since the first rollout."""
+    whole = history.throughput[:-1]  # the last window may not be over
+    return _mean(window.generated_tokens / history.window_seconds for window in whole)
 
 
 def _mean(values: Iterable[float]) -> float | None:

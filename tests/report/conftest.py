@@ -8,7 +8,8 @@ import random
 import pytest
 
 from azr.progress import BUSY_SECONDS_METRIC
-from azr.report.history import CellStep, History, LearnerStep, ProposalStep, Throughput
+from azr.report.history import History
+from azr.store.points import CellStepPoint, ProposalPoint, StepPoint, ThroughputPoint
 from azr.types import CELLS, Cell, DropReason, Role, TaskType
 
 
@@ -25,29 +26,32 @@ def learned() -> History:
         model="tiny",
         total_steps=num_steps,
         max_staleness=4,
-        attempts=4,
+        started_at=1000.0,
         steps=tuple(
-            LearnerStep(
+            StepPoint(
                 step=step,
-                committed_seconds=20 + 8.0 * step,
+                committed_at=1020 + 8.0 * step,
+                loss=0.1,
                 metrics={BUSY_SECONDS_METRIC: 15 + 7.6 * step},
             )
             for step in range(1, num_steps + 1)
         ),
         cells=tuple(
-            CellStep(
+            CellStepPoint(
                 step=step,
                 cell=cell,
-                num_rows=16,
+                num_rollouts=16,
                 mean_reward=rise(step, -0.4, 0.3),
-                mean_response_tokens=rise(step, 60, 110 if cell.role is Role.SOLVE else 70),
+                mean_tokens=rise(step, 60, 110 if cell.role is Role.SOLVE else 70),
                 truncated_share=0.02,
+                mean_staleness=1.5,
+                max_staleness=3,
             )
             for step in range(1, num_steps + 1)
             for cell in CELLS
         ),
         proposals=tuple(
-            ProposalStep(
+            ProposalPoint(
                 version=version,
                 task_type=task_type,
                 num_judged=20,
@@ -59,11 +63,14 @@ def learned() -> History:
             for task_type in TaskType
         ),
         staleness={0: 200, 1: 900, 2: 1300, 3: 400, 4: 80},
+        window_seconds=10.0,
         throughput=tuple(
-            Throughput(
-                start_seconds=10.0 * window,
-                generated=900 + rng.gauss(0, 60),
-                trained=0 if window < 3 else 750 + rng.gauss(0, 120),
+            ThroughputPoint(
+                start=10.0 * window,
+                generated_rollouts=100,
+                generated_tokens=round(9000 + rng.gauss(0, 600)),
+                trained_rollouts=80,
+                trained_tokens=0 if window < 3 else round(7500 + rng.gauss(0, 1200)),
             )
             for window in range(26)
         ),
@@ -85,11 +92,12 @@ def begun() -> History:
         model="tiny",
         total_steps=30,
         max_staleness=4,
-        attempts=4,
+        started_at=1000.0,
         steps=(),
         cells=(),
         proposals=(),
         staleness={},
+        window_seconds=10.0,
         throughput=(),
         drops={},
         states={},

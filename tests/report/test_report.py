@@ -10,8 +10,9 @@ from azr.report import pages
 from azr.report.figures import PLOTS, smoothed
 from azr.report.figures import reward as reward_figure
 from azr.report.figures import staleness as staleness_figure
-from azr.report.history import History, LearnerStep
+from azr.report.history import History
 from azr.report.summary import Table, busy_share, seconds_per_step, tables
+from azr.store.points import StepPoint
 from azr.types import Role, TaskType
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -53,9 +54,9 @@ def test_a_trailing_mean_uses_only_what_came_before():
     assert smoothed([1, 2, 6], window=2) == [1, 1.5, 4]
 
 
-def steps(*totals: tuple[float, float]) -> list[LearnerStep]:
+def steps(*totals: tuple[float, float]) -> list[StepPoint]:
     return [
-        LearnerStep(step=index, committed_seconds=at, metrics={BUSY_SECONDS_METRIC: busy})
+        StepPoint(step=index, committed_at=at, loss=None, metrics={BUSY_SECONDS_METRIC: busy})
         for index, (at, busy) in enumerate(totals, 1)
     ]
 

@@ -1,0 +1,51 @@
+"""Writes a run's report from its database."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from azr.report import pages
+from azr.report.figures import PLOTS
+from azr.report.history import History, database_file, read_history
+from azr.report.summary import tables
+from azr.run_directory import RunDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A written report."""
+
+    history: History
+    index: Path
+    """The HTML page."""
+
+
+def build(directory: RunDirectory) -> Report:
+    """Read the run's database and write `report/`, over an older report."""
+    return write(read_history(database_file(directory)), directory)
+
+
+def write(history: History, directory: RunDirectory) -> Report:
+    """Draw and write the report of a history."""
+    directory.report.mkdir(parents=True, exist_ok=True)
+    drawn = [(plot, plot.save(history, directory.report)) for plot in PLOTS]
+    title = f"Run {directory.root.absolute().name}"
+    about = (
+        f"Absolute Zero self-play of {history.model}: {len(history.steps)} of"
+        f" {history.total_steps} learner steps. Written {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        " from the run's database."
+    )
+    found = tables(history)
+    index = directory.report / "index.html"
+    index.write_text(pages.html(title, about, found, drawn), encoding="utf-8")
+    (directory.report / "report.md").write_text(
+        pages.markdown(title, about, found, drawn), encoding="utf-8"
+    )
+    return Report(history, index)
+
+
+def terminal_summary(report: Report) -> str:
+    """The report's tables and where its page lies."""
+    return f"{pages.text(tables(report.history))}\n\nreport: {report.index}"
