@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from azr.seeds import derive_seed
 from azr.store import tasks
 from azr.store.context import RunContext
+from azr.store.leases import leasable
 from azr.store.models import AdmissionRow, ProposalReferenceRow, RolloutRow
 from azr.store.states import AdmissionState, RolloutState
 from azr.types import CELLS, Admission, Cell, PolicyVersion, Purpose, Role, TaskType
@@ -25,6 +26,58 @@ UNTRAINED = (
     RolloutState.JUDGED,
     RolloutState.READY,
     RolloutState.CLAIMED,
+)
+
+_LEASE = (
+    sa.update(AdmissionRow)
+    .where(
+        AdmissionRow.admission_id.in_(
+            sa.select(AdmissionRow.admission_id)
+            .where(
+                AdmissionRow.run_id == sa.bindparam("run"),
+                AdmissionRow.role == sa.bindparam("of_role"),
+                AdmissionRow.task_type.in_(sa.bindparam("of_types", expanding=True)),
+                AdmissionRow.state.in_(WAITING),
+                leasable(AdmissionRow.lease_until),
+            )
+            .order_by(AdmissionRow.admission_id)
+            .limit(sa.bindparam("at_most", type_=sa.Integer))
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .values(state=AdmissionState.LEASED)
+    .returning(AdmissionRow.admission_id)
+)
+_INSERT = sa.insert(AdmissionRow).returning(AdmissionRow.admission_id, sort_by_parameter_order=True)
+_HIGHEST = sa.select(sa.func.max(AdmissionRow.slot)).where(
+    AdmissionRow.run_id == sa.bindparam("run"),
+    AdmissionRow.role == sa.bindparam("role"),
+    AdmissionRow.task_type == sa.bindparam("type"),
+)
+_LOAD = sa.select(AdmissionRow.__table__).where(
+    AdmissionRow.admission_id.in_(sa.bindparam("ids", expanding=True))
+)
+_SHOWN = (
+    sa.select(ProposalReferenceRow.admission_id, ProposalReferenceRow.task_id)
+    .where(ProposalReferenceRow.admission_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(ProposalReferenceRow.admission_id, ProposalReferenceRow.position)
+)
+_OUTSTANDING = (
+    sa.select(AdmissionRow.role, AdmissionRow.task_type, sa.func.count())
+    .where(
+        AdmissionRow.run_id == sa.bindparam("run"),
+        AdmissionRow.role.in_(tuple(Role)),  # the index on the state begins with the role
+        AdmissionRow.state.in_(WAITING),
+        AdmissionRow.purpose == Purpose.TRAIN,
+    )
+    .group_by(AdmissionRow.role, AdmissionRow.task_type),
+    sa.select(RolloutRow.role, RolloutRow.task_type, sa.func.count())
+    .where(
+        RolloutRow.run_id == sa.bindparam("run"),
+        RolloutRow.state.in_(UNTRAINED),
+        RolloutRow.purpose == Purpose.TRAIN,
+    )
+    .group_by(RolloutRow.role, RolloutRow.task_type),
 )
 
 
@@ -40,7 +93,7 @@ def admit_proposals(
 ) -> list[Admission]:
     """Returned leases first, then new admissions while the cell has room."""
     cell = Cell(Role.PROPOSE, task_type)
-    ids = _lease(connection, run, Role.PROPOSE, owner, at_most, task_type)
+    ids = _lease(connection, run, Role.PROPOSE, [task_type], owner, at_most)
     room = outstanding_limit - outstanding(connection, run)[cell]
     count = max(0, min(at_most - len(ids), room))
     if count:
@@ -57,7 +110,8 @@ def lease_attempts(
     connection: sa.Connection, run: RunContext, *, owner: str, at_most: int
 ) -> list[Admission]:
     """Solve admissions that nobody holds, oldest first."""
-    return load(connection, run, _lease(connection, run, Role.SOLVE, owner, at_most))
+    ids = _lease(connection, run, Role.SOLVE, list(TaskType), owner, at_most)
+    return load(connection, run, ids)
 
 
 def insert(
@@ -91,20 +145,13 @@ def insert(
         "created_at": run.now(),
     }
     rows = [common | {"slot": first + index} | dict(more) for index, more in enumerate(columns)]
-    statement = sa.insert(AdmissionRow).returning(
-        AdmissionRow.admission_id, sort_by_parameter_order=True
-    )
-    return list(connection.execute(statement, rows).scalars())
+    return list(connection.execute(_INSERT, rows).scalars())
 
 
 def next_slot(connection: sa.Connection, run: RunContext, cell: Cell) -> int:
     """The slot of the cell's next admission."""
-    highest = sa.select(sa.func.max(AdmissionRow.slot)).where(
-        AdmissionRow.run_id == run.run_id,
-        AdmissionRow.role == cell.role,
-        AdmissionRow.task_type == cell.task_type,
-    )
-    slot = connection.execute(highest).scalar_one()
+    of_cell = {"run": run.run_id, "role": cell.role, "type": cell.task_type}
+    slot = connection.execute(_HIGHEST, of_cell).scalar_one()
     return 0 if slot is None else slot + 1
 
 
@@ -112,19 +159,9 @@ def load(connection: sa.Connection, run: RunContext, ids: Sequence[int]) -> list
     """Admissions with their tasks and references, in the order of `ids`."""
     if not ids:
         return []
-    rows = {
-        row.admission_id: row
-        for row in connection.execute(
-            sa.select(AdmissionRow.__table__).where(AdmissionRow.admission_id.in_(ids))
-        )
-    }
+    rows = {row.admission_id: row for row in connection.execute(_LOAD, {"ids": ids})}
     references: dict[int, list[int]] = defaultdict(list)
-    shown = (
-        sa.select(ProposalReferenceRow.admission_id, ProposalReferenceRow.task_id)
-        .where(ProposalReferenceRow.admission_id.in_(ids))
-        .order_by(ProposalReferenceRow.admission_id, ProposalReferenceRow.position)
-    )
-    for admission_id, task_id in connection.execute(shown):
+    for admission_id, task_id in connection.execute(_SHOWN, {"ids": ids}):
         references[admission_id].append(task_id)
     attempted = [row.task_id for row in rows.values() if row.task_id is not None]
     known = tasks.load(connection, [*attempted, *(i for some in references.values() for i in some)])
@@ -146,87 +183,27 @@ def load(connection: sa.Connection, run: RunContext, ids: Sequence[int]) -> list
 
 def outstanding(connection: sa.Connection, run: RunContext) -> dict[Cell, int]:
     """Per cell, TRAIN rows between admission and training."""
-    waiting = _count(AdmissionRow, AdmissionRow.state.in_(WAITING), run)
-    untrained = _count(RolloutRow, RolloutRow.state.in_(UNTRAINED), run)
     counts = dict.fromkeys(CELLS, 0)
-    for query in (waiting, untrained):
-        for role, task_type, count in connection.execute(query):
+    for query in _OUTSTANDING:
+        for role, task_type, count in connection.execute(query, {"run": run.run_id}):
             counts[Cell(role, task_type)] += count
     return counts
-
-
-def release(connection: sa.Connection, run: RunContext, owner: str) -> None:
-    """Give back everything that `owner` holds."""
-    _return_leases(connection, run, owner)
-
-
-def renew(connection: sa.Connection, run: RunContext, owner: str) -> None:
-    """Extend every lease of `owner`."""
-    end = run.lease_end()
-    for table, held in _held(run):
-        connection.execute(
-            sa.update(table).where(*held, table.owner == owner).values(lease_until=end)
-        )
-
-
-def return_all_leases(connection: sa.Connection, run: RunContext) -> None:
-    """After a crash: nobody holds anything."""
-    _return_leases(connection, run, None)
-
-
-def _return_leases(connection: sa.Connection, run: RunContext, owner: str | None) -> None:
-    for table, held in _held(run):
-        statement = sa.update(table).where(*held)
-        if owner is not None:
-            statement = statement.where(table.owner == owner)
-        values: dict[str, Any] = {"owner": None, "lease_until": None}
-        if table is AdmissionRow:
-            values["state"] = AdmissionState.OPEN
-        connection.execute(statement.values(values))
-
-
-def _held(
-    run: RunContext,
-) -> list[tuple[type[AdmissionRow | RolloutRow], list[sa.ColumnElement[bool]]]]:
-    """The tables with leases, and which of their rows can be leased."""
-    admissions = [
-        AdmissionRow.run_id == run.run_id,
-        AdmissionRow.role.in_(tuple(Role)),  # the index on the state begins with the role
-        AdmissionRow.state == AdmissionState.LEASED,
-    ]
-    rollouts = [
-        RolloutRow.run_id == run.run_id,
-        RolloutRow.state == RolloutState.GENERATED,
-        RolloutRow.owner.is_not(None),
-    ]
-    return [(AdmissionRow, admissions), (RolloutRow, rollouts)]
 
 
 def _lease(
     connection: sa.Connection,
     run: RunContext,
     role: Role,
+    task_types: Sequence[TaskType],
     owner: str,
     at_most: int,
-    task_type: TaskType | None = None,
 ) -> list[int]:
     """Lease up to `at_most` admissions that are open or whose lease ran out."""
-    free = sa.select(AdmissionRow.admission_id).where(
-        AdmissionRow.run_id == run.run_id,
-        AdmissionRow.role == role,
-        AdmissionRow.state.in_(WAITING),
-        sa.or_(AdmissionRow.lease_until.is_(None), AdmissionRow.lease_until < run.now()),
-    )
-    if task_type is not None:
-        free = free.where(AdmissionRow.task_type == task_type)
-    free = free.order_by(AdmissionRow.admission_id).limit(max(0, at_most))
-    lease = (
-        sa.update(AdmissionRow)
-        .where(AdmissionRow.admission_id.in_(free.with_for_update(skip_locked=True)))
-        .values(state=AdmissionState.LEASED, owner=owner, lease_until=run.lease_end())
-        .returning(AdmissionRow.admission_id)
-    )
-    return sorted(connection.execute(lease).scalars())
+    if at_most <= 0:
+        return []
+    wanted = {"run": run.run_id, "of_role": role, "of_types": task_types, "at_most": at_most}
+    lease = {"now": run.now(), "owner": owner, "lease_until": run.lease_end()}
+    return sorted(connection.execute(_LEASE, wanted | lease).scalars())
 
 
 def _draw_references(
@@ -245,13 +222,3 @@ def _draw_references(
     ]
     if rows:
         connection.execute(sa.insert(ProposalReferenceRow), rows)
-
-
-def _count(
-    table: type[AdmissionRow | RolloutRow], unfinished: sa.ColumnElement[bool], run: RunContext
-) -> sa.Select[Role, TaskType, int]:
-    return (
-        sa.select(table.role, table.task_type, sa.func.count())
-        .where(table.run_id == run.run_id, unfinished, table.purpose == Purpose.TRAIN)
-        .group_by(table.role, table.task_type)
-    )

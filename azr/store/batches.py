@@ -33,6 +33,56 @@ from azr.types import (
     Trajectory,
 )
 
+_READY = (
+    RolloutRow.run_id == sa.bindparam("run"),
+    RolloutRow.state == RolloutState.READY,
+)
+_DROP_STALE = (
+    sa.update(RolloutRow)
+    .where(*_READY, RolloutRow.staleness_version < sa.bindparam("oldest_allowed"))
+    .values(state=RolloutState.DROPPED, drop_reason=DropReason.STALE)
+)
+_COUNT_READY = (
+    sa.select(RolloutRow.role, RolloutRow.task_type, sa.func.count())
+    .where(*_READY)
+    .group_by(RolloutRow.role, RolloutRow.task_type)
+)
+_CLAIM = (
+    sa.update(RolloutRow)
+    .where(
+        RolloutRow.rollout_id.in_(
+            sa.select(RolloutRow.rollout_id)
+            .where(
+                *_READY,
+                RolloutRow.role == sa.bindparam("of_role"),
+                RolloutRow.task_type == sa.bindparam("of_type"),
+            )
+            .order_by(RolloutRow.admission_id)
+            .limit(sa.bindparam("size", type_=sa.Integer))
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .values(state=RolloutState.CLAIMED)
+)
+_MEMBERS = (
+    sa.select(
+        RolloutRow.rollout_id,
+        RolloutRow.role,
+        RolloutRow.task_type,
+        RolloutRow.task_id,
+        RolloutRow.reward,
+        RolloutRow.staleness_version,
+        AdmissionRow.slot,
+        RolloutPayloadRow.codec,
+        RolloutPayloadRow.prompt_token_ids,
+        RolloutPayloadRow.token_ids,
+        RolloutPayloadRow.behaviour_logprobs,
+    )
+    .join(AdmissionRow, AdmissionRow.admission_id == RolloutRow.admission_id)
+    .join(RolloutPayloadRow, RolloutPayloadRow.rollout_id == RolloutRow.rollout_id)
+    .where(RolloutRow.batch_id == sa.bindparam("batch"))
+)
+
 
 def claim(connection: sa.Connection, run: RunContext, *, version: PolicyVersion) -> Batch | None:
     """Drop what is too stale; then claim B rows of each cell, or nothing."""
@@ -48,20 +98,11 @@ def claim(connection: sa.Connection, run: RunContext, *, version: PolicyVersion)
         .returning(BatchRow.batch_id)
     ).scalar_one()
     for cell in CELLS:
-        oldest = (
-            sa.select(RolloutRow.rollout_id)
-            .where(*_ready(run), RolloutRow.role == cell.role)
-            .where(RolloutRow.task_type == cell.task_type)
-            .order_by(RolloutRow.admission_id)
-            .limit(size)
-        )
-        claimed = connection.execute(
-            sa.update(RolloutRow)
-            .where(RolloutRow.rollout_id.in_(oldest.with_for_update(skip_locked=True)))
-            .values(state=RolloutState.CLAIMED, batch_id=batch_id, claimed_at=claimed_at)
-        )
-        if claimed.rowcount != size:
-            raise StoreError(f"only {claimed.rowcount} of {size} {cell} rollouts could be claimed")
+        oldest = {"run": run.run_id, "of_role": cell.role, "of_type": cell.task_type, "size": size}
+        fate = {"batch_id": batch_id, "claimed_at": claimed_at}
+        claimed = connection.execute(_CLAIM, oldest | fate).rowcount
+        if claimed != size:
+            raise StoreError(f"only {claimed} of {size} {cell} rollouts could be claimed")
     return Batch(
         batch_id=batch_id,
         version=version,
@@ -146,51 +187,22 @@ def record_metrics(
         connection.execute(sa.insert(MetricRow), rows)
 
 
-def _ready(run: RunContext) -> tuple[sa.ColumnElement[bool], ...]:
-    return (RolloutRow.run_id == run.run_id, RolloutRow.state == RolloutState.READY)
-
-
 def _drop_stale(connection: sa.Connection, run: RunContext, version: PolicyVersion) -> None:
     oldest_allowed = version - run.config.learner.max_staleness
-    connection.execute(
-        sa.update(RolloutRow)
-        .where(*_ready(run), RolloutRow.staleness_version < oldest_allowed)
-        .values(state=RolloutState.DROPPED, drop_reason=DropReason.STALE, dropped_at=run.now())
-    )
+    stale = {"run": run.run_id, "oldest_allowed": oldest_allowed, "dropped_at": run.now()}
+    connection.execute(_DROP_STALE, stale)
 
 
 def _ready_counts(connection: sa.Connection, run: RunContext) -> dict[Cell, int]:
-    query = (
-        sa.select(RolloutRow.role, RolloutRow.task_type, sa.func.count())
-        .where(*_ready(run))
-        .group_by(RolloutRow.role, RolloutRow.task_type)
-    )
-    return {Cell(role, task_type): count for role, task_type, count in connection.execute(query)}
+    rows = connection.execute(_COUNT_READY, {"run": run.run_id})
+    return {Cell(role, task_type): count for role, task_type, count in rows}
 
 
 def _trajectories(
     connection: sa.Connection, batch_id: int, version: PolicyVersion
 ) -> tuple[Trajectory, ...]:
     """The batch's rows, by cell and then by slot."""
-    query = (
-        sa.select(
-            RolloutRow.rollout_id,
-            RolloutRow.role,
-            RolloutRow.task_type,
-            RolloutRow.task_id,
-            RolloutRow.reward,
-            RolloutRow.staleness_version,
-            AdmissionRow.slot,
-            RolloutPayloadRow.codec,
-            RolloutPayloadRow.prompt_token_ids,
-            RolloutPayloadRow.token_ids,
-            RolloutPayloadRow.behaviour_logprobs,
-        )
-        .join(AdmissionRow, AdmissionRow.admission_id == RolloutRow.admission_id)
-        .join(RolloutPayloadRow, RolloutPayloadRow.rollout_id == RolloutRow.rollout_id)
-        .where(RolloutRow.batch_id == batch_id)
-    )
-    rows = connection.execute(query).all()
+    rows = connection.execute(_MEMBERS, {"batch": batch_id}).all()
     place = {cell: index for index, cell in enumerate(CELLS)}
     ordered = sorted(rows, key=lambda row: (place[Cell(row.role, row.task_type)], row.slot))
     return tuple(_trajectory(row, version) for row in ordered)

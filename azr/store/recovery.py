@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from azr.config import RunConfig
 from azr.errors import StoreError
-from azr.store import admissions, events
+from azr.store import events, leases
 from azr.store.context import RunContext
 from azr.store.models import (
     BatchMemberRow,
@@ -134,7 +134,7 @@ def recover(connection: sa.Connection, run: RunContext, durable: PolicyVersion) 
     connection.execute(
         sa.update(RunRow).where(RunRow.run_id == run.run_id).values(learner_version=durable)
     )
-    admissions.return_all_leases(connection, run)
+    leases.release_all(connection, run)
     _count_staleness_from(connection, run, durable)
     facts = {"version": durable, "steps_rolled_back": steps, "rollouts_returned": rollouts}
     events.record(connection, run, "recovered", facts)

@@ -10,6 +10,7 @@ from azr.errors import StoreError
 from azr.store import admissions
 from azr.store.codec import decode_payload, encode_payload
 from azr.store.context import RunContext
+from azr.store.leases import leasable
 from azr.store.models import AdmissionRow, RolloutPayloadRow, RolloutRow
 from azr.store.states import AdmissionState, RolloutState
 from azr.types import (
@@ -24,6 +25,43 @@ from azr.types import (
     TaskType,
 )
 
+_STORED = sa.select(RolloutRow.rollout_id).where(
+    RolloutRow.admission_id == sa.bindparam("admission")
+)
+_CLOSE = (
+    sa.update(AdmissionRow)
+    .where(
+        AdmissionRow.admission_id == sa.bindparam("admission"),
+        AdmissionRow.run_id == sa.bindparam("run"),
+        AdmissionRow.state != AdmissionState.DONE,
+    )
+    .values(state=AdmissionState.DONE, owner=None, lease_until=None)
+)
+_INSERT = sa.insert(RolloutRow).returning(RolloutRow.rollout_id)
+_INSERT_PAYLOAD = sa.insert(RolloutPayloadRow)
+_LEASE = (
+    sa.update(RolloutRow)
+    .where(
+        RolloutRow.rollout_id.in_(
+            sa.select(RolloutRow.rollout_id)
+            .where(
+                RolloutRow.run_id == sa.bindparam("run"),
+                RolloutRow.state == RolloutState.GENERATED,
+                leasable(RolloutRow.lease_until),
+            )
+            .order_by(RolloutRow.rollout_id)
+            .limit(sa.bindparam("at_most", type_=sa.Integer))
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .returning(RolloutRow.rollout_id)
+)
+_LOAD = (
+    sa.select(RolloutRow.admission_id, RolloutRow.finish_reason, RolloutPayloadRow.__table__)
+    .join(RolloutPayloadRow, RolloutPayloadRow.rollout_id == RolloutRow.rollout_id)
+    .where(RolloutRow.rollout_id.in_(sa.bindparam("ids", expanding=True)))
+)
+
 
 def put(
     connection: sa.Connection, run: RunContext, admission: Admission, completion: Completion
@@ -32,21 +70,11 @@ def put(
 
     Raises StoreError for an admission that this run never granted.
     """
-    stored = sa.select(RolloutRow.rollout_id).where(
-        RolloutRow.admission_id == admission.admission_id
-    )
-    known = connection.execute(stored).scalar()
+    key = {"admission": admission.admission_id}
+    known = connection.execute(_STORED, key).scalar()
     if known is not None:
         return known
-    closed = connection.execute(
-        sa.update(AdmissionRow)
-        .where(
-            AdmissionRow.admission_id == admission.admission_id,
-            AdmissionRow.run_id == run.run_id,
-            AdmissionRow.state != AdmissionState.DONE,
-        )
-        .values(state=AdmissionState.DONE, owner=None, lease_until=None)
-    )
+    closed = connection.execute(_CLOSE, key | {"run": run.run_id})
     if closed.rowcount != 1:
         raise StoreError(f"admission {admission.admission_id} was never granted in this run")
     return _insert(
@@ -93,35 +121,19 @@ def put_seed(
 
 def lease(connection: sa.Connection, run: RunContext, *, owner: str, at_most: int) -> list[Rollout]:
     """GENERATED rollouts that nobody examines, oldest first."""
-    free = (
-        sa.select(RolloutRow.rollout_id)
-        .where(
-            RolloutRow.run_id == run.run_id,
-            RolloutRow.state == RolloutState.GENERATED,
-            sa.or_(RolloutRow.lease_until.is_(None), RolloutRow.lease_until < run.now()),
-        )
-        .order_by(RolloutRow.rollout_id)
-        .limit(max(0, at_most))
-    )
-    taken = connection.execute(
-        sa.update(RolloutRow)
-        .where(RolloutRow.rollout_id.in_(free.with_for_update(skip_locked=True)))
-        .values(owner=owner, lease_until=run.lease_end())
-        .returning(RolloutRow.rollout_id)
-    )
-    return load(connection, run, sorted(taken.scalars()))
+    if at_most <= 0:
+        return []
+    wanted = {"run": run.run_id, "now": run.now(), "at_most": at_most}
+    held = {"owner": owner, "lease_until": run.lease_end()}
+    taken = connection.execute(_LEASE, wanted | held).scalars()
+    return load(connection, run, sorted(taken))
 
 
 def load(connection: sa.Connection, run: RunContext, ids: Sequence[int]) -> list[Rollout]:
     """Rollouts with their admissions and tokens, in the order of `ids`."""
     if not ids:
         return []
-    query = (
-        sa.select(RolloutRow.admission_id, RolloutRow.finish_reason, RolloutPayloadRow.__table__)
-        .join(RolloutPayloadRow, RolloutPayloadRow.rollout_id == RolloutRow.rollout_id)
-        .where(RolloutRow.rollout_id.in_(ids))
-    )
-    rows = {row["rollout_id"]: row for row in connection.execute(query).mappings()}
+    rows = {row["rollout_id"]: row for row in connection.execute(_LOAD, {"ids": ids}).mappings()}
     granted = admissions.load(connection, run, [rows[i]["admission_id"] for i in ids])
     return [
         Rollout(
@@ -146,16 +158,15 @@ def _versions(completion: Completion, admitted: PolicyVersion) -> dict[str, int]
 def _insert(
     connection: sa.Connection, run: RunContext, completion: Completion, **columns: object
 ) -> int:
-    row = sa.insert(RolloutRow).values(
-        run_id=run.run_id,
-        num_prompt_tokens=len(completion.prompt_token_ids),
-        num_tokens=len(completion.token_ids),
-        finish_reason=completion.finish_reason,
-        failures=0,
-        generated_at=run.now(),
-        **columns,
-    )
-    rollout_id = connection.execute(row.returning(RolloutRow.rollout_id)).scalar_one()
+    row = {
+        "run_id": run.run_id,
+        "num_prompt_tokens": len(completion.prompt_token_ids),
+        "num_tokens": len(completion.token_ids),
+        "finish_reason": completion.finish_reason,
+        "failures": 0,
+        "generated_at": run.now(),
+    }
+    rollout_id = connection.execute(_INSERT, row | columns).scalar_one()
     payload = encode_payload(completion, run.config.store.logprob_dtype)
-    connection.execute(sa.insert(RolloutPayloadRow).values(rollout_id=rollout_id, **payload))
+    connection.execute(_INSERT_PAYLOAD, {"rollout_id": rollout_id} | payload)
     return rollout_id

@@ -20,7 +20,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from anyio.to_thread import run_sync
 
 from azr.config import RunConfig
-from azr.store import admissions, batches, events, judgements, recovery, rollouts, tasks
+from azr.store import admissions, batches, events, judgements, leases, recovery, rollouts, tasks
 from azr.store.context import RunContext
 from azr.store.engine import database_path
 from azr.store.migrate import upgrade
@@ -193,10 +193,10 @@ class SqlStore:
     # Leases and counts
 
     async def release(self, owner: str) -> None:
-        await self._write(admissions.release, owner)
+        await self._write(leases.release, owner)
 
     async def renew(self, owner: str) -> None:
-        await self._write(admissions.renew, owner)
+        await self._write(leases.renew, owner)
 
     async def outstanding(self) -> Mapping[Cell, int]:
         return await self._read(admissions.outstanding)

@@ -25,6 +25,60 @@ from azr.types import Example, PolicyVersion, Task, TaskDraft, TaskType, Value
 
 FIRST_VERSION: PolicyVersion = 0
 
+# Statements are built once: building one costs several times as much as running it.
+_HIGHEST = sa.select(sa.func.max(TaskRow.ordinal)).where(
+    TaskRow.run_id == sa.bindparam("run"), TaskRow.task_type == sa.bindparam("type")
+)
+_INSERT = sa.insert(TaskRow).returning(TaskRow.task_id)
+_KNOWN = (
+    sa.select(TaskRow.task_id)
+    .where(
+        TaskRow.run_id == sa.bindparam("run"),
+        TaskRow.task_type == sa.bindparam("type"),
+        TaskRow.content_hash == sa.bindparam("hash"),
+    )
+    .limit(1)
+)
+_SIZES = (
+    sa.select(TaskRow.task_type, sa.func.count().label("size"))
+    .where(TaskRow.run_id == sa.bindparam("run"))
+    .group_by(TaskRow.task_type)
+)
+_LOAD = sa.select(
+    TaskRow.task_id, TaskRow.task_type, TaskRow.program, TaskRow.examples, TaskRow.message
+).where(TaskRow.task_id.in_(sa.bindparam("ids", expanding=True)))
+_BLOCKS = (
+    sa.select(
+        TaskRow.visible_from,
+        sa.func.count(),
+        sa.func.min(TaskRow.ordinal),
+        sa.func.max(TaskRow.ordinal),
+    )
+    .where(
+        TaskRow.run_id == sa.bindparam("run"),
+        TaskRow.task_type == sa.bindparam("type"),
+        TaskRow.visible_from <= sa.bindparam("version"),
+    )
+    .group_by(TaskRow.visible_from)
+    .order_by(TaskRow.visible_from)
+)
+_BY_ORDINAL = sa.select(TaskRow.task_id).where(
+    TaskRow.run_id == sa.bindparam("run"),
+    TaskRow.task_type == sa.bindparam("type"),
+    TaskRow.ordinal == sa.bindparam("ordinal"),
+)
+_BY_OFFSET = (
+    sa.select(TaskRow.task_id)
+    .where(
+        TaskRow.run_id == sa.bindparam("run"),
+        TaskRow.task_type == sa.bindparam("type"),
+        TaskRow.visible_from == sa.bindparam("visible_from"),
+    )
+    .order_by(TaskRow.ordinal)
+    .offset(sa.bindparam("offset", type_=sa.Integer))
+    .limit(1)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -64,36 +118,33 @@ def insert(
     proposal_id: int | None = None,
 ) -> int:
     """Append a task to its buffer; returns its id."""
-    top = sa.select(sa.func.max(TaskRow.ordinal)).where(
-        TaskRow.run_id == run.run_id, TaskRow.task_type == draft.task_type
-    )
-    highest = connection.execute(top).scalar_one()
-    row = sa.insert(TaskRow).values(
-        run_id=run.run_id,
-        task_type=draft.task_type,
-        ordinal=0 if highest is None else highest + 1,
-        origin=origin,
-        proposal_id=proposal_id,
-        program=storable(draft.program),
-        examples=[
+    buffer = {"run": run.run_id, "type": draft.task_type}
+    highest = connection.execute(_HIGHEST, buffer).scalar_one()
+    row = {
+        "run_id": run.run_id,
+        "task_type": draft.task_type,
+        "ordinal": 0 if highest is None else highest + 1,
+        "origin": origin,
+        "proposal_id": proposal_id,
+        "program": storable(draft.program),
+        "examples": [
             [storable(example.arguments), storable(example.output.canonical)]
             for example in draft.examples
         ],
-        message=storable(draft.message),
-        content_hash=content_hash(draft),
-        visible_from=visible_from,
-        num_attempts=0,
-        num_solved=0,
-        created_at=run.now(),
-    )
-    return connection.execute(row.returning(TaskRow.task_id)).scalar_one()
+        "message": storable(draft.message),
+        "content_hash": content_hash(draft),
+        "visible_from": visible_from,
+        "num_attempts": 0,
+        "num_solved": 0,
+        "created_at": run.now(),
+    }
+    return connection.execute(_INSERT, row).scalar_one()
 
 
 def content_hash(draft: TaskDraft) -> str:
     """Equal exactly for drafts with the same program and inputs."""
-    parts = [draft.program, *(example.arguments for example in draft.examples)]
     digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
+    for part in (draft.program, *(example.arguments for example in draft.examples)):
         raw = part.encode(errors="surrogatepass")
         digest.update(len(raw).to_bytes(8))
         digest.update(raw)
@@ -102,12 +153,8 @@ def content_hash(draft: TaskDraft) -> str:
 
 def is_known(connection: sa.Connection, run: RunContext, draft: TaskDraft) -> bool:
     """Whether the draft's buffer holds the same program and inputs."""
-    known = sa.select(TaskRow.task_id).where(
-        TaskRow.run_id == run.run_id,
-        TaskRow.task_type == draft.task_type,
-        TaskRow.content_hash == content_hash(draft),
-    )
-    return connection.execute(known.limit(1)).scalar() is not None
+    key = {"run": run.run_id, "type": draft.task_type, "hash": content_hash(draft)}
+    return connection.execute(_KNOWN, key).scalar() is not None
 
 
 def add_seeds(connection: sa.Connection, run: RunContext, drafts: Sequence[TaskDraft]) -> int:
@@ -122,23 +169,14 @@ def add_seeds(connection: sa.Connection, run: RunContext, drafts: Sequence[TaskD
 
 def buffer_sizes(connection: sa.Connection, run: RunContext) -> dict[TaskType, int]:
     """Tasks per type, visible or not."""
-    query = (
-        sa.select(TaskRow.task_type, sa.func.count().label("size"))
-        .where(TaskRow.run_id == run.run_id)
-        .group_by(TaskRow.task_type)
-    )
-    counts = {row.task_type: row.size for row in connection.execute(query)}
-    return {task_type: counts.get(task_type, 0) for task_type in TaskType}
+    sizes = {row.task_type: row.size for row in connection.execute(_SIZES, {"run": run.run_id})}
+    return {task_type: sizes.get(task_type, 0) for task_type in TaskType}
 
 
 def load(connection: sa.Connection, task_ids: Iterable[int]) -> dict[int, Task]:
     """The tasks with these ids."""
     wanted = sorted(set(task_ids))
-    if not wanted:
-        return {}
-    query = sa.select(
-        TaskRow.task_id, TaskRow.task_type, TaskRow.program, TaskRow.examples, TaskRow.message
-    ).where(TaskRow.task_id.in_(wanted))
+    rows = connection.execute(_LOAD, {"ids": wanted}) if wanted else ()
     return {
         task_id: Task(
             task_id=task_id,
@@ -147,7 +185,7 @@ def load(connection: sa.Connection, task_ids: Iterable[int]) -> dict[int, Task]:
             examples=tuple(Example(arguments, Value(value)) for arguments, value in examples),
             message=message,
         )
-        for task_id, task_type, program, examples, message in connection.execute(query)
+        for task_id, task_type, program, examples, message in rows
     }
 
 
@@ -183,22 +221,8 @@ def visible_pool(
     connection: sa.Connection, run: RunContext, task_type: TaskType, version: PolicyVersion
 ) -> Pool:
     """The tasks of a type that `version` may see; one pass over an index."""
-    query = (
-        sa.select(
-            TaskRow.visible_from,
-            sa.func.count(),
-            sa.func.min(TaskRow.ordinal),
-            sa.func.max(TaskRow.ordinal),
-        )
-        .where(
-            TaskRow.run_id == run.run_id,
-            TaskRow.task_type == task_type,
-            TaskRow.visible_from <= version,
-        )
-        .group_by(TaskRow.visible_from)
-        .order_by(TaskRow.visible_from)
-    )
-    return Pool(tuple(Block(task_type, *row) for row in connection.execute(query)))
+    visible = {"run": run.run_id, "type": task_type, "version": version}
+    return Pool(tuple(Block(task_type, *row) for row in connection.execute(_BLOCKS, visible)))
 
 
 def _ids_at(
@@ -210,16 +234,12 @@ def _ids_at(
     for index in indices:
         at = bisect_right(ends, index)
         block = pool.blocks[at]
-        query = _at_offset(run, block, index - (ends[at] - block.size))
-        ids.append(connection.execute(query).scalar_one())
+        offset = index - (ends[at] - block.size)
+        place = {"run": run.run_id, "type": block.task_type}
+        if block.contiguous:  # nearly always: the offset is an ordinal, with a unique index
+            found = connection.execute(_BY_ORDINAL, place | {"ordinal": block.first + offset})
+        else:
+            place |= {"visible_from": block.visible_from, "offset": offset}
+            found = connection.execute(_BY_OFFSET, place)
+        ids.append(found.scalar_one())
     return ids
-
-
-def _at_offset(run: RunContext, block: Block, offset: int) -> sa.Select[int]:
-    query = sa.select(TaskRow.task_id).where(
-        TaskRow.run_id == run.run_id, TaskRow.task_type == block.task_type
-    )
-    if block.contiguous:  # nearly always: the offset is an ordinal, found by its unique index
-        return query.where(TaskRow.ordinal == block.first + offset)
-    within = query.where(TaskRow.visible_from == block.visible_from)
-    return within.order_by(TaskRow.ordinal).offset(offset).limit(1)

@@ -1,0 +1,69 @@
+"""Orders: the solver attempts that a judged proposal calls for (`azr.quota`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from azr.quota import plan_attempts
+from azr.seeds import derive_seed
+from azr.store import admissions, tasks
+from azr.store.context import RunContext
+from azr.store.models import RolloutRow, RunRow
+from azr.store.states import RolloutState
+from azr.types import Cell, Purpose, Role, TaskType
+
+SETTLING = (RolloutState.JUDGED, RolloutState.READY)
+
+_IN_STATES = sa.select(sa.func.count()).where(
+    RolloutRow.run_id == sa.bindparam("of_run"),
+    RolloutRow.state.in_(sa.bindparam("states", expanding=True)),
+    RolloutRow.role == sa.bindparam("of_role"),
+    RolloutRow.task_type == sa.bindparam("of_type"),
+    RolloutRow.purpose == Purpose.TRAIN,
+)
+_LEARNER_VERSION = sa.select(RunRow.learner_version).where(RunRow.run_id == sa.bindparam("of_run"))
+
+
+def order_attempts(
+    connection: sa.Connection,
+    run: RunContext,
+    task_type: TaskType,
+    proposal_id: int,
+    *,
+    task_id: int | None,
+) -> int:
+    """Admit the attempts that a judgement calls for; returns how many measure it."""
+    config = run.config
+    cell = Cell(Role.SOLVE, task_type)
+    plan = plan_attempts(
+        valid=task_id is not None,
+        judged=_num_in_states(connection, run, Cell(Role.PROPOSE, task_type), *SETTLING),
+        on_order=admissions.outstanding(connection, run)[cell]
+        - _num_in_states(connection, run, cell, RolloutState.CLAIMED),
+        attempts=config.selfplay.attempts,
+        batch_rollouts=config.learner.batch_rollouts,
+        reuse=config.selfplay.solver_reuse,
+    )
+    version = connection.execute(_LEARNER_VERSION, {"of_run": run.run_id}).scalar_one()
+    measures = proposal_id if config.selfplay.solver_reuse == "all" else None
+    rows: list[dict[str, Any]] = [{"task_id": task_id, "measures": measures}] * plan.train
+    rows += [
+        {"task_id": task_id, "measures": proposal_id, "purpose": Purpose.MEASURE}
+    ] * plan.measure
+    if plan.replay:
+        first = admissions.next_slot(connection, run, cell) + len(rows)
+        seed = derive_seed(config.run.seed, "replay", task_type, first)
+        pool = tasks.visible_pool(connection, run, task_type, version)
+        older = tasks.draw_replays(connection, run, pool, plan.replay, seed)
+        rows += [{"task_id": older_id} for older_id in older]
+    admissions.insert(connection, run, cell, rows, version=version)
+    return sum(row.get("measures") is not None for row in rows)
+
+
+def _num_in_states(
+    connection: sa.Connection, run: RunContext, cell: Cell, *states: RolloutState
+) -> int:
+    wanted = {"of_run": run.run_id, "of_role": cell.role, "of_type": cell.task_type}
+    return connection.execute(_IN_STATES, wanted | {"states": states}).scalar_one()
