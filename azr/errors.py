@@ -9,6 +9,7 @@
     |-- EngineError              vLLM failed or refused a request
     |-- WeightSyncError          a weight update or its proof (fingerprint, canary) failed
     |-- LearnerError             the learner process failed
+    |-- NodeError                a node's process died or cannot be placed
     `-- StoreError               the database refused, or an invariant of a queue broke
 
 The CLI prints `error: <message>` and `hint: <hint>` and exits with 2; anything
@@ -67,6 +68,10 @@ class WeightSyncError(AzrError):
 
 class LearnerError(AzrError):
     hint = "See the learner log in the run directory; `azr run --resume DIR` continues."
+
+
+class NodeError(AzrError):
+    hint = "See logs/node.log in the run directory; `azr run --resume DIR` continues."
 
 
 class StoreError(AzrError):
