@@ -2,7 +2,7 @@
 
     checkpoints/step-000015/
         config.json, model.safetensors, tokenizer files   loadable by transformers and vLLM
-        learner_state.safetensors                         AdamW moments and RNG states
+        learner/state.safetensors                         AdamW moments and RNG states
         manifest.json                                     version, size and sha256 of each file
 
 A checkpoint is written beside its final name, fsynced, and renamed: it exists whole or not
@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-STATE = "learner_state.safetensors"
+STATE = "learner/state.safetensors"
+"""In a folder of its own: vLLM loads every safetensors file beside the model's."""
 _PREFIX = "step-"
 _UNFINISHED = ".unfinished-"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -48,7 +49,7 @@ class Manifest:
 
     version: PolicyVersion
     sha256: dict[str, str]
-    """By file name."""
+    """By path within the folder."""
 
 
 def write(trainer: Trainer, directory: Path, *, keep: int) -> Path:
@@ -117,12 +118,13 @@ def load(folder: Path, config: RunConfig) -> Trainer:
     """
     if folder.name.startswith(_PREFIX) and not is_checkpoint(folder):
         raise RunDirectoryError(f"checkpoint {folder} has no manifest: it is incomplete")
+    # Engine and learner share a machine: a run kept off the GPU keeps its learner off it.
+    device = torch.device("cpu") if config.engine.device == "cpu" else None
     if not is_checkpoint(folder):
-        return Trainer(policy=model.load(folder, config.learner), config=config)
-    manifest = verify(folder)
-    trainer = Trainer(
-        policy=model.load(folder, config.learner), config=config, version=manifest.version
-    )
+        return Trainer(policy=model.load(folder, config.learner, device), config=config)
+    version = verify(folder).version
+    policy = model.load(folder, config.learner, device)
+    trainer = Trainer(policy=policy, config=config, version=version)
     try:
         _restore(trainer, load_file(folder / STATE))
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
@@ -135,9 +137,10 @@ def _write_files(trainer: Trainer, folder: Path) -> None:
     policy.model.save_pretrained(folder)
     if policy.source.is_dir():
         for file in policy.source.iterdir():
-            known = (folder / file.name).exists() or file.name in {MANIFEST, STATE}
+            known = (folder / file.name).exists() or file.name == MANIFEST
             if file.is_file() and not known and not file.name.endswith(_NOT_TOKENIZER):
                 shutil.copyfile(file, folder / file.name)
+    (folder / STATE).parent.mkdir()
     save_file(_state(trainer), folder / STATE)
 
 
@@ -165,9 +168,11 @@ def _restore(trainer: Trainer, tensors: dict[str, Tensor]) -> None:
 
 
 def _write_manifest(version: PolicyVersion, folder: Path) -> None:
-    hashes = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
-    for name in hashes:
-        _fsync(folder / name)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    hashes = {str(file.relative_to(folder)): _sha256(file) for file in files}
+    for file in files:
+        _fsync(file)
+    _fsync((folder / STATE).parent)
     text = json.dumps({"format": FORMAT, "version": version, "sha256": hashes}, indent=2)
     (folder / MANIFEST).write_text(text + "\n")
     _fsync(folder / MANIFEST)

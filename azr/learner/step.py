@@ -91,17 +91,18 @@ class Trainer:
         )
         if not micro_batches:
             return Refusal(f"batch {batch.batch_id} has no response tokens")
-        loss, parts = self._accumulate(micro_batches)
-        norm = nn.utils.clip_grad_norm_(
-            self.policy.model.parameters(), learner.gradient_clip
-        ).item()
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        try:
+            loss, parts = self._accumulate(micro_batches)
+            norm = nn.utils.clip_grad_norm_(
+                self.policy.model.parameters(), learner.gradient_clip
+            ).item()
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                return Refusal(
+                    f"batch {batch.batch_id} gave a loss of {loss} and a gradient norm of {norm}"
+                )
+            self.optimizer.step()
+        finally:  # a failed step must leave nothing for the next one to add to
             self.optimizer.zero_grad(set_to_none=True)
-            return Refusal(
-                f"batch {batch.batch_id} gave a loss of {loss} and a gradient norm of {norm}"
-            )
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
         return {
             "loss": loss,
             "gradient_norm": norm,

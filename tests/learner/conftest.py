@@ -14,6 +14,12 @@ from azr.types import CELLS, Batch, Trajectory
 VOCABULARY = 67
 
 
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Wider than elsewhere, so that tests can share a process that takes seconds to start."""
+    return "asyncio"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
@@ -45,7 +51,7 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def config() -> RunConfig:
     return RunConfig.model_validate(
         {"learner": {"batch_rollouts": 2, "learning_rate": 1e-3, "micro_batch_tokens": 64}}
@@ -74,6 +80,6 @@ def make_batch(version: int, *, rows_per_cell: int = 2) -> Batch:
     return Batch(batch_id=100 + version, version=version, trajectories=tuple(rows))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def batch_at() -> Callable[[int], Batch]:
     return make_batch

@@ -56,9 +56,11 @@ def test_a_checkpoint_is_a_hugging_face_folder_with_its_tokenizer(written: Path)
     assert (written / "tokenizer.json").read_text() == '{"version": "1.0"}'
     assert written.name == "step-000002"
     assert checkpoint.verify(written).version == 2
+    # An engine loads every safetensors file at the top of the folder.
+    assert [file.name for file in written.glob("*.safetensors")] == ["model.safetensors"]
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "learner_state.safetensors", "config.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "learner/state.safetensors", "config.json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
 def test_a_damaged_checkpoint_is_refused(
     written: Path, config: RunConfig, name: str, damage: str

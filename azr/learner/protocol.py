@@ -1,0 +1,87 @@
+"""What the host and the learner process say to each other: one reply per request.
+
+Both ends are this program and the socket is inherited, so messages are pickled. Requests
+are answered in order; a reply names its request, so one whose caller has left is dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from azr.config import RunConfig
+from azr.errors import AzrError
+from azr.types import Batch, PolicyVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Load a model folder or a checkpoint; answers its policy version."""
+
+    folder: Path
+    config: RunConfig
+    checkpoints: Path
+    """Folder that checkpoints are written to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """One optimizer step; answers a StepResult."""
+
+    batch: Batch
+    advantages: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCheckpoint:
+    """Write the current version; answers the folder's path."""
+
+    version: PolicyVersion
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSequences:
+    """Log-probs of tokens 1.. of each sequence; answers a list of lists, in nats."""
+
+    sequences: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RendezvousInfo:
+    """Where replicas meet the weight sender; answers its host and port."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWeightGroup:
+    """Wait for `world_size - 1` replica workers to join `epoch`."""
+
+    world_size: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendWeights:
+    """Broadcast the current weights as `dtype`; answers the sender's measurements."""
+
+    epoch: int
+    dtype: str
+
+
+type Command = (
+    Load | Train | WriteCheckpoint | ScoreSequences | RendezvousInfo | OpenWeightGroup | SendWeights
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    request_id: int
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Either a value or an error of the tree; a bug arrives as LearnerError."""
+
+    request_id: int
+    value: object = None
+    error: AzrError | None = None
