@@ -40,9 +40,10 @@ def normalise(batch: Batch, *, whitening: Whitening) -> list[float]:
             response has tokens and uses the sample variance over tokens, so long
             responses set the scale (the official code).
     """
+    measure = _token_moments if whitening == "token" else _row_moments
     moments = {
-        cell: _token_moments(rows) if whitening == "token" else _row_moments(rows)
-        for cell, rows in rows_by_cell(batch).items()
+        cell: measure([batch.trajectories[index] for index in members])
+        for cell, members in _members(batch).items()
     }
     return [_standardise(row.reward, moments[row.cell]) for row in batch.trajectories]
 
@@ -54,11 +55,11 @@ def reward_metrics(batch: Batch, advantages: Sequence[float]) -> dict[str, float
     (length-weighted), `advantage_mean/...`, `advantage_mean_tokens/...` and
     `response_tokens/...`; `reward_std/...` is the population deviation over rows.
     """
-    advantage_of = dict(zip(map(id, batch.trajectories), advantages, strict=True))
     metrics: dict[str, float] = {}
-    for cell, rows in rows_by_cell(batch).items():
+    for cell, members in _members(batch).items():
+        rows = [batch.trajectories[index] for index in members]
+        own = [advantages[index] for index in members]
         by_row, by_token = _row_moments(rows), _token_moments(rows)
-        own = [advantage_of[id(row)] for row in rows]
         lengths = [len(row.token_ids) for row in rows]
         metrics |= {
             f"reward/{cell}": by_row.mean,
@@ -71,11 +72,12 @@ def reward_metrics(batch: Batch, advantages: Sequence[float]) -> dict[str, float
     return metrics
 
 
-def rows_by_cell(batch: Batch) -> dict[Cell, list[Trajectory]]:
-    rows: dict[Cell, list[Trajectory]] = {}
-    for row in batch.trajectories:
-        rows.setdefault(row.cell, []).append(row)
-    return rows
+def _members(batch: Batch) -> dict[Cell, list[int]]:
+    """Indices of each cell's rows, in batch order."""
+    members: dict[Cell, list[int]] = {}
+    for index, row in enumerate(batch.trajectories):
+        members.setdefault(row.cell, []).append(index)
+    return members
 
 
 def _row_moments(rows: Sequence[Trajectory]) -> Moments:

@@ -20,28 +20,29 @@ transformers builds no mask."""
 
 
 def attend_by_row(
-    module: nn.Module,
+    module: nn.Module,  # noqa: ARG001 -- the interface's signature
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,  # noqa: ARG001 -- the interface's signature
+    attention_mask: Tensor | None,  # noqa: ARG001
     *,
     scaling: float | None = None,
-    dropout: float = 0.0,
     sliding_window: int | None = None,
     row_lengths: Sequence[int] | None = None,
     **_options: object,
 ) -> tuple[Tensor, None]:
     """Causal attention within each row of a packed [1, heads, S, head size] input.
 
+    There is no dropout: it would make the current policy another one than the policy that
+    is served, and the ratio between them noise.
+
     Args:
-        module: the attention layer (for its number of key/value groups).
+        module: the attention layer; unused.
         query: [1, heads, S, head size].
         key: [1, key/value heads, S, head size].
         value: as `key`.
         attention_mask: ignored; rows are all there is to mask.
         scaling: of the scores; torch's default if None.
-        dropout: of the attention weights.
         sliding_window: how far back a token sees, itself included.
         row_lengths: inputs per row, summing to S; None means one row.
 
@@ -60,7 +61,6 @@ def attend_by_row(
             v,
             attn_mask=_window(q, sliding_window),
             is_causal=not _cuts(q, sliding_window),
-            dropout_p=dropout if module.training else 0.0,
             scale=scaling,
         )
         # split, not slices: its backward is one concatenation

@@ -40,7 +40,6 @@ STATE = "learner/state.safetensors"
 _PREFIX = "step-"
 _UNFINISHED = ".unfinished-"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-_NOT_TOKENIZER = (".safetensors", ".bin", ".pt", ".index.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def write(trainer: Trainer, directory: Path, *, keep: int) -> Path:
         _write_files(trainer, partial)
         _write_manifest(trainer.version, partial)
         _fsync(partial)
-        _replace(partial, final)
+        _publish(partial, final)
         _fsync(directory)
         _prune(directory, newest=trainer.version, keep=keep)
     except (OSError, SafetensorError) as error:
@@ -133,13 +132,10 @@ def load(folder: Path, config: RunConfig) -> Trainer:
 
 
 def _write_files(trainer: Trainer, folder: Path) -> None:
-    policy = trainer.policy
-    policy.model.save_pretrained(folder)
-    if policy.source.is_dir():
-        for file in policy.source.iterdir():
-            known = (folder / file.name).exists() or file.name == MANIFEST
-            if file.is_file() and not known and not file.name.endswith(_NOT_TOKENIZER):
-                shutil.copyfile(file, folder / file.name)
+    trainer.policy.model.save_pretrained(folder)
+    for name, content in trainer.policy.companions.items():
+        if name != MANIFEST and not (folder / name).exists():
+            (folder / name).write_bytes(content)
     (folder / STATE).parent.mkdir()
     save_file(_state(trainer), folder / STATE)
 
@@ -178,9 +174,16 @@ def _write_manifest(version: PolicyVersion, folder: Path) -> None:
     _fsync(folder / MANIFEST)
 
 
-def _replace(partial: Path, final: Path) -> None:
-    """Rename into place. A namesake is from a timeline that a resume has abandoned."""
-    if final.exists():
+def _publish(partial: Path, final: Path) -> None:
+    """Rename into place, over a namesake of a timeline that a resume has abandoned.
+
+    A namesake with the same content is this timeline's, perhaps the only durable one: it
+    stays, because two renames are not atomic.
+    """
+    manifest = final / MANIFEST
+    if manifest.is_file() and manifest.read_bytes() == (partial / MANIFEST).read_bytes():
+        shutil.rmtree(partial)
+    elif final.exists():
         abandoned = final.with_name(f"{_UNFINISHED}abandoned-{final.name}")
         final.rename(abandoned)
         partial.rename(final)

@@ -27,6 +27,7 @@ METRICS: dict[str, Metric] = {
     "gradient_norm": Metric("1", "L2 norm before clipping"),
     "entropy": Metric("nats", "mean entropy of the policy's next-token distribution"),
     "masked_share": Metric("1", "tokens whose policy gradient the objective removed"),
+    "masked_rows_share": Metric("1", "rows of which every token was masked"),
     "capped_share": Metric("1", "tokens with r above learner.ratio_cap"),
     "kl_k3": Metric("nats", "k3 estimate of KL(behaviour || current): mean of r - 1 - log r"),
     "ess": Metric("1", "effective sample size over n: (sum r)^2 / (n sum r^2)"),
@@ -54,6 +55,8 @@ class TokenDiagnostics:
 
     log_ratio_T: Tensor
     kept_T: Tensor
+    masked_R: Tensor
+    """bool: rows of which every token was masked."""
     advantage_T: Tensor
     staleness_T: Tensor
     entropy_T: Tensor
@@ -69,6 +72,7 @@ def ratio_metrics(
     staleness_T = _joined([part.staleness_T for part in parts])
     metrics = {
         "entropy": _joined([part.entropy_T for part in parts]).double().mean().item(),
+        "masked_rows_share": _share(_joined([part.masked_R for part in parts])),
         "logprob_gap": log_r_T.abs().mean().item(),
         "staleness_mean": staleness_T.double().mean().item(),
     }

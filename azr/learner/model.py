@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
@@ -21,6 +21,8 @@ from azr.learner import attention
 
 LOGITS_PER_CHUNK = 1 << 24
 """Logits alive at once (64 MiB in float32); larger heads are recomputed in the backward."""
+
+_WEIGHT_SUFFIXES = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt")
 
 AGREEMENT_NATS = 1e-3
 """Largest log-prob difference between packed and plain forward that rounding explains."""
@@ -40,8 +42,9 @@ class Policy:
     """A causal LM with float32 master weights and a packed forward."""
 
     model: PreTrainedModel
-    source: Path
-    """The folder it was loaded from; its tokenizer files travel with checkpoints."""
+    companions: dict[str, bytes] = field(default_factory=dict)
+    """The model folder's other files (tokenizer, licence), which travel with checkpoints.
+    Kept here because a checkpoint that was loaded may be deleted while it is trained on."""
     device: torch.device
     compute_dtype: torch.dtype = torch.float32
 
@@ -143,15 +146,26 @@ def load(folder: Path, learner: LearnerSection, device: torch.device | None = No
         raise ModelError(f"{folder} lacks {len(missing)} weights, for example {missing[0]}")
     model.to(device)
     check_packed_forward(model, device)
-    model.train()
+    model.train()  # transformers recomputes activations in this mode only
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
     if learner.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return Policy(
         model=model,
-        source=folder,
+        companions=_companions(folder),
         device=device,
         compute_dtype=getattr(torch, learner.dtype),
     )
+
+
+def _companions(folder: Path) -> dict[str, bytes]:
+    return {
+        file.name: file.read_bytes()
+        for file in folder.iterdir()
+        if file.is_file() and not file.name.endswith(_WEIGHT_SUFFIXES)
+    }
 
 
 def check_packed_forward(model: PreTrainedModel, device: torch.device) -> None:
@@ -159,7 +173,7 @@ def check_packed_forward(model: PreTrainedModel, device: torch.device) -> None:
     model.eval()
     vocabulary = model.get_output_embeddings().weight.shape[0]
     rows = [[1 % vocabulary, 3 % vocabulary, 2 % vocabulary, 5 % vocabulary], [4 % vocabulary] * 3]
-    policy = Policy(model=model, source=Path(), device=device)
+    policy = Policy(model=model, device=device)
     packed = policy.sequence_logprobs(rows, budget_tokens=64)
     worst = 0.0
     for row, found in zip(rows, packed, strict=True):

@@ -145,6 +145,7 @@ class Trainer:
         return share.detach(), TokenDiagnostics(
             log_ratio_T=(scores.logprob_T - micro_batch.behaviour_T).detach(),
             kept_T=token_loss.kept_T,
+            masked_R=losses.row_sum(token_loss.kept_T.float(), tokens) == 0,
             advantage_T=micro_batch.advantage_T,
             staleness_T=micro_batch.staleness_T,
             entropy_T=scores.entropy_T.detach(),

@@ -1,3 +1,4 @@
+import resource
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -97,9 +98,30 @@ def test_only_the_newest_are_kept_and_leftovers_are_swept(
     of = checkpoint.load(model_path, config)
     for _ in range(4):
         train(of, batch_at, 1)
-        checkpoint.write(of, tmp_path, keep=2)
+        of = checkpoint.load(checkpoint.write(of, tmp_path, keep=2), config)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000003", "step-000004"]
     assert list(checkpoint.versions(tmp_path)) == [3, 4]
+
+
+def test_the_tokenizer_survives_the_checkpoint_it_was_loaded_from(
+    written: Path, config: RunConfig, batch_at: BatchAt
+) -> None:
+    of = checkpoint.load(written, config)
+    train(of, batch_at, 1)
+    folder = checkpoint.write(of, written.parent, keep=1)
+    assert not written.exists()
+    train(of, batch_at, 1)
+    folder = checkpoint.write(of, written.parent, keep=1)
+    assert (folder / "tokenizer.json").read_text() == '{"version": "1.0"}'
+
+
+def test_writing_the_loaded_version_again_leaves_the_checkpoint_alone(
+    written: Path, config: RunConfig
+) -> None:
+    before = written.stat().st_ino
+    assert checkpoint.write(checkpoint.load(written, config), written.parent, keep=3) == written
+    assert written.stat().st_ino == before
+    assert [path.name for path in written.parent.iterdir()] == [written.name]
 
 
 def test_writing_after_a_resume_replaces_the_abandoned_timeline(
@@ -127,3 +149,20 @@ def test_a_disk_that_refuses_leaves_no_checkpoint_and_names_it(
     blocked.write_text("a file where the folder should be")
     with pytest.raises(RunDirectoryError, match="could not be written"):
         checkpoint.write(checkpoint.load(model_path, config), blocked, keep=2)
+
+
+@pytest.mark.parametrize("largest_file_bytes", [100, 20_000])
+def test_a_full_disk_leaves_earlier_checkpoints_and_nothing_else(
+    written: Path, config: RunConfig, batch_at: BatchAt, largest_file_bytes: int
+) -> None:
+    of = checkpoint.load(written, config)
+    train(of, batch_at, 1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file_bytes, limits[1]))
+    try:
+        with pytest.raises(RunDirectoryError, match="step-000003 could not be written"):
+            checkpoint.write(of, written.parent, keep=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in written.parent.iterdir()] == ["step-000002"]
+    checkpoint.verify(written)
