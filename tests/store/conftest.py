@@ -1,3 +1,5 @@
+import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,9 +9,22 @@ from store_play import Clock, Player, config  # ty: ignore[import-not-found]
 from azr.store import SqlStore
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has just begun; tests copy it instead of migrating again."""
+    path = tmp_path_factory.mktemp("store") / "azr.sqlite"
+
+    async def begin() -> None:
+        async with SqlStore.open(f"sqlite:///{path}", run=config(), clock=Clock()):
+            pass
+
+    asyncio.run(begin())
+    return path
+
+
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "azr.sqlite"
+def path(migrated: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(migrated, tmp_path / "azr.sqlite"))
 
 
 @pytest.fixture

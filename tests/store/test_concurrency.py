@@ -1,0 +1,233 @@
+import random
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+from store_play import (  # ty: ignore[import-not-found]
+    Clock,
+    Player,
+    assert_accounted,
+    completion,
+    config,
+    one,
+    select,
+)
+
+from azr.store import SqlStore
+from azr.types import TaskType
+
+
+async def test_no_work_is_leased_twice(player: Player) -> None:
+    for _ in range(20):
+        await player.accept(await player.propose())
+    leased: list[int] = []
+
+    async def worker(name: str) -> None:
+        while batch := await player.store.lease_attempts(owner=name, at_most=3):
+            leased.extend(admission.admission_id for admission in batch)
+
+    async with anyio.create_task_group() as workers:
+        for index in range(8):
+            workers.start_soon(worker, f"w{index}")
+    assert len(leased) == 40
+    assert Counter(leased).most_common(1)[0][1] == 1
+
+
+async def test_concurrent_admissions_keep_to_the_limit(player: Player) -> None:
+    admitted: list[int] = []
+
+    async def worker(name: str) -> None:
+        for task_type in TaskType:
+            got = await player.admit(task_type, 4, limit=10, owner=name)
+            admitted.extend(admission.admission_id for admission in got)
+
+    async with anyio.create_task_group() as workers:
+        for index in range(12):
+            workers.start_soon(worker, f"w{index}")
+    assert len(set(admitted)) == len(admitted) == 3 * 10
+
+
+@dataclass
+class Swarm:
+    """Samplers, examiners and a learner that know nothing of one another."""
+
+    store: SqlStore
+    steps: int
+    done: anyio.Event = field(default_factory=anyio.Event)
+
+    def __post_init__(self) -> None:
+        self.player = Player(self.store)
+
+    async def sample(self, name: str) -> None:
+        while not self.done.is_set():
+            version = await self.store.learner_version()
+            admissions = await self.store.lease_attempts(owner=name, at_most=4)
+            for task_type in TaskType:
+                admissions += await self.player.admit(task_type, 2, limit=9, version=version)
+            for admission in admissions:
+                await self.store.put_rollout(admission, completion(version))
+
+    async def examine(self, name: str) -> None:
+        while not self.done.is_set():
+            for rollout in await self.store.lease_rollouts(owner=name, at_most=8):
+                await self.player.examine(rollout)
+            await self.player.settle()
+
+    async def learn(self) -> None:
+        for version in range(self.steps):
+            while (batch := await self.store.claim_batch(version=version)) is None:
+                pass
+            await self.player.commit(batch)
+        self.done.set()
+
+
+async def test_a_swarm_plays_whole_steps_and_every_row_is_accounted_for(path: Path) -> None:
+    run = config(learner={"batch_rollouts": 3, "max_staleness": 2})
+    async with SqlStore.open(f"sqlite:///{path}", run=run) as store:
+        swarm = Swarm(store, steps=3)
+        await swarm.player.seed()
+        async with anyio.create_task_group() as actors:
+            for index in range(3):
+                actors.start_soon(swarm.sample, f"s{index}")
+                actors.start_soon(swarm.examine, f"e{index}")
+            actors.start_soon(swarm.learn)
+    assert one(path, "select count(*) from batch_row where live") == 3 * 6 * 3
+    cells = "select batch_id, role, task_type, count(*) from rollout where state = 'trained'"
+    counts = select(path, cells + " group by 1, 2, 3")
+    assert {count for *_, count in counts} == {3}
+    assert one(path, "select max(staleness) from batch_row") <= 2
+    assert_accounted(path)
+
+
+@dataclass
+class Victim:
+    """Takes a rollout from admission to rejection; may be cancelled at one of its steps."""
+
+    player: Player
+    doomed_at: int | None
+    delay: int
+    """Turns of the event loop between the start of that step and the cancellation."""
+    finished: bool = False
+
+    async def run(self) -> None:
+        async with anyio.create_task_group() as group:
+            for index, step in enumerate([self.sample, self.look, self.lease, self.judge]):
+                if index == self.doomed_at:
+                    group.start_soon(self.strike, group.cancel_scope)
+                await step()
+            self.finished = True
+
+    async def strike(self, scope: anyio.CancelScope) -> None:
+        for _ in range(self.delay):
+            await checkpoint()
+        scope.cancel()
+
+    async def sample(self) -> None:
+        self.rollout_id = await self.player.propose()
+
+    async def look(self) -> None:
+        await self.player.store.outstanding()
+
+    async def lease(self) -> None:
+        await self.player.store.lease_rollouts(owner="w", at_most=1)
+
+    async def judge(self) -> None:
+        await self.player.reject(self.rollout_id)
+
+
+async def test_a_storm_of_cancellations_loses_no_connection_and_no_row(
+    player: Player, path: Path
+) -> None:
+    rng = random.Random(7)  # noqa: S311
+    victims = [
+        Victim(player, doomed_at=rng.choice([None, 0, 1, 2, 3]), delay=rng.randrange(6))
+        for _ in range(120)
+    ]
+    async with anyio.create_task_group() as storm:
+        for victim in victims:
+            storm.start_soon(victim.run)
+    assert all(victim.finished for victim in victims if victim.doomed_at is None)
+    assert sum(not victim.finished for victim in victims) > 20
+    with anyio.fail_after(10):  # every connection is free again
+        async with anyio.create_task_group() as askers:
+            for _ in range(8):
+                askers.start_soon(player.store.outstanding)
+                askers.start_soon(player.store.renew, "w")
+    assert_accounted(path)
+
+
+async def test_a_cancelled_caller_writes_nothing_or_everything(player: Player, path: Path) -> None:
+    [admission] = await player.admit()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await player.store.put_rollout(admission, completion())
+    assert scope.cancelled_caught
+    assert one(path, "select count(*) from rollout") == 0
+
+    async def put(scope: anyio.CancelScope) -> None:
+        with scope:
+            await player.store.put_rollout(admission, completion())
+
+    async with anyio.create_task_group() as callers:
+        scope = anyio.CancelScope()
+        callers.start_soon(put, scope)
+        await checkpoint()  # it has submitted its transaction
+        scope.cancel()
+    assert one(path, "select count(*) from rollout_payload") == 1
+    assert one(path, "select state from admission") == "done"
+
+
+async def test_a_failing_job_takes_no_other_with_it(player: Player, path: Path) -> None:
+    [admission] = await player.admit()
+    errors: list[str] = []
+
+    async def judge(rollout_id: int) -> None:
+        try:
+            await player.judge(rollout_id)
+        except Exception as error:  # noqa: BLE001 -- collected
+            errors.append(type(error).__name__)
+
+    async with anyio.create_task_group() as group:  # all wait together, so commit together
+        for rollout_id in (91, 92, 93):
+            group.start_soon(judge, rollout_id)
+        group.start_soon(player.store.put_rollout, admission, completion())
+    assert errors == ["StoreError"] * 3
+    assert one(path, "select count(*) from rollout") == 1
+
+
+def test_the_store_works_in_a_loop_of_another_thread(path: Path) -> None:
+    steps: list[int] = []
+
+    async def play() -> None:
+        async with SqlStore.open(f"sqlite:///{path}", run=config()) as store:
+            player = Player(store)
+            await player.seed()
+            batch = await player.step(version=0)
+            steps.append(len(batch.trajectories))
+
+    thread = threading.Thread(target=anyio.run, args=(play,))
+    thread.start()
+    thread.join(30)
+    assert steps == [12]
+
+
+async def test_two_stores_share_one_file(player: Player, path: Path, clock: Clock) -> None:
+    async with SqlStore.open(f"sqlite:///{path}", run=config(), clock=clock) as other:
+        second = Player(other)
+        async with anyio.create_task_group() as both:
+            for _ in range(10):
+                both.start_soon(player.propose)
+                both.start_soon(second.propose)
+    slots = select(path, "select slot from admission order by slot")
+    assert slots == [(slot,) for slot in range(20)]
+
+
+async def test_a_closed_store_refuses_work(path: Path) -> None:
+    async with SqlStore.open(f"sqlite:///{path}", run=config()) as store:
+        pass
+    with pytest.raises(Exception, match="closed"):
+        await store.renew("w")

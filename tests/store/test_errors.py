@@ -1,0 +1,107 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from store_play import Player, completion, config, one  # ty: ignore[import-not-found]
+
+from azr.errors import AzrError, RunDirectoryError, StoreError
+from azr.store import SqlStore, engine
+from azr.store.queries import open_history
+
+
+async def refusal(url: str) -> AzrError:
+    with pytest.raises(AzrError) as caught:
+        async with SqlStore.open(url, run=config()):
+            raise AssertionError("opened")
+    assert "\n" not in str(caught.value)
+    assert caught.value.hint
+    assert "\n" not in caught.value.hint
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://host/db", "postgresql databases are not supported"),
+        ("mysql+pymysql://host/db", "mysql databases are not supported"),
+        ("sqlite://", "needs a file"),
+        ("sqlite:///:memory:", "needs a file"),
+        ("runs/x.sqlite", "not a database URL"),
+    ],
+)
+async def test_what_cannot_be_a_store_is_refused(url: str, words: str) -> None:
+    error = await refusal(url)
+    assert isinstance(error, StoreError)
+    assert words in str(error)
+
+
+async def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("dear diary, " * 100)
+    assert "not an SQLite database" in str(await refusal(f"sqlite:///{path}"))
+    assert path.read_text() == "dear diary, " * 100
+
+
+async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    error = await refusal(f"sqlite:///{tmp_path / 'nowhere' / 'azr.sqlite'}")
+    assert isinstance(error, RunDirectoryError)
+    assert "nowhere" in str(error)
+
+
+async def test_a_path_may_hold_characters_that_mean_something_in_urls(tmp_path: Path) -> None:
+    path = tmp_path / "50% of #1.sqlite"
+    async with SqlStore.open(f"sqlite:///{path}", run=config()) as store:
+        assert await store.learner_version() == 0
+    assert one(path, "select count(*) from runs") == 1
+
+
+async def test_a_full_disk_loses_the_row_but_not_the_store(player: Player, path: Path) -> None:
+    [admission] = await player.admit()
+    writer = player.store._writer
+    limit = "PRAGMA max_page_count = {}"
+    pages = one(path, "PRAGMA page_count")
+    writer.submit(lambda c: c.exec_driver_sql(limit.format(pages)).close()).result(10)
+    with pytest.raises(RunDirectoryError, match="disk is full") as caught:
+        await player.store.put_rollout(admission, completion(num_tokens=50_000))
+    assert caught.value.hint
+    assert one(path, "select count(*) from rollout") == 0
+    writer.submit(lambda c: c.exec_driver_sql(limit.format(1 << 30)).close()).result(10)
+    await player.store.put_rollout(admission, completion(num_tokens=50_000))
+    assert one(path, "select num_tokens from rollout") == 50_000
+
+
+HOLDER = """
+import sqlite3
+import sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+async def test_a_database_that_another_process_holds_is_named(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0.05)
+    with subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-c", HOLDER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        error = await refusal(f"sqlite:///{path}")
+        holder.communicate("")
+    assert "another process holds" in str(error)
+
+
+def test_history_needs_a_database(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no database"), open_history(tmp_path / "no.sqlite"):
+        pass
+    notes = tmp_path / "notes.txt"
+    notes.write_text("dear diary, " * 100)
+    with pytest.raises(StoreError, match="not an SQLite"), open_history(notes) as history:
+        history.exec_driver_sql("select * from rollout")
