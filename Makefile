@@ -48,7 +48,7 @@ check: setup
 	@echo "make: checking format, lint, types and import rules"
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/ty check --quiet
+	@$(BIN)/ty check --no-progress --output-format concise
 	@found=$$($(BIN)/lint-imports --no-cache) || { echo "$$found"; exit 1; }
 
 setup: system $(READY)
@@ -73,8 +73,7 @@ system:
 	fi; \
 	echo "make: installing system packages: $${missing[*]}"; \
 	export DEBIAN_FRONTEND=noninteractive; \
-	apt-get -qq update && $$command > .apt.log 2>&1 || { tail -n 20 .apt.log >&2; exit 1; }; \
-	rm -f .apt.log
+	apt-get -qq update && $$command -qq > /dev/null
 
 $(UV): Makefile
 	@echo "make: installing uv $(UV_VERSION) into .tools/"

@@ -86,6 +86,13 @@ def to_toml(config: RunConfig) -> str:
     return "\n".join(lines)
 
 
+def write(config: RunConfig, path: Path) -> None:
+    """Replace a TOML file in one move: a crash leaves the old one or the new one."""
+    scratch = path.with_name(path.name + ".new")
+    scratch.write_text(to_toml(config), encoding="utf-8")
+    scratch.replace(path)
+
+
 def settings() -> Mapping[str, str]:
     """Every `section.key` that exists, with its meaning."""
     return MappingProxyType(

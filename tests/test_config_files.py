@@ -127,8 +127,10 @@ def test_broken_toml_is_refused_with_its_line(tmp_path: Path):
 @pytest.mark.parametrize("name", ["base", "paper", "tiny-cpu"])
 def test_a_resolved_config_reads_back_equal(name: str, tmp_path: Path):
     resolved = config_files.load(name, ["learner.learning_rate=3e-7"])
-    path = write(tmp_path, "config.toml", config_files.to_toml(resolved))
+    path = tmp_path / "config.toml"
+    config_files.write(resolved, path)
     assert config_files.load(path) == resolved
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @given(model=st.text(st.characters(exclude_categories=["Cs"]), max_size=20))

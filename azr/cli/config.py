@@ -10,8 +10,16 @@ import typer
 from azr import config_files
 from azr.config import RunConfig
 
+ABOUT = """Show presets, settings and the resolved config.
+
+\b
+Examples:
+  azr config list
+  azr config show --explain
+"""
+
 app = typer.Typer(
-    help="Show presets, settings and the resolved config.",
+    help=ABOUT,
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -31,7 +39,7 @@ def show(
         bool, typer.Option("--explain", help="Put the meaning above each setting.")
     ] = False,
 ) -> None:
-    r"""Print the resolved config as TOML: every setting, inherited ones included.
+    """Print the resolved config as TOML: every setting, inherited ones included.
 
     \b
     Examples:
@@ -45,7 +53,7 @@ def show(
 
 @app.command("list")
 def list_presets() -> None:
-    r"""Name the presets and what each is for.
+    """Name the presets and what each is for.
 
     \b
     Examples:
@@ -59,7 +67,7 @@ def list_presets() -> None:
 
 @app.command("schema")
 def schema() -> None:
-    r"""Print the JSON schema of a config file: types, bounds, defaults and meanings.
+    """Print the JSON schema of a config file: types, bounds, defaults and meanings.
 
     \b
     Examples:

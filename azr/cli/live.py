@@ -84,7 +84,7 @@ def step_line(progress: Progress) -> str:
     parts.append(f"{_number(progress.generated_tokens_per_second, 0)} tok/s")
     parts.append(f"engine busy {_percent(progress.engine_busy_share)}")
     parts.append(f"{_number(progress.seconds_per_step)} s/step")
-    parts.append(f"{_duration(progress.seconds_left)} left")
+    parts.append(f"{duration(progress.seconds_left)} left")
     return " | ".join(parts)
 
 
@@ -94,7 +94,7 @@ def dashboard(progress: Progress) -> RenderableType:
     bar.add_row(
         f"step {progress.step} of {progress.total_steps}",
         ProgressBar(total=progress.total_steps, completed=progress.step, width=40),
-        f"{_duration(progress.elapsed_seconds)} elapsed, {_duration(progress.seconds_left)} left",
+        f"{duration(progress.elapsed_seconds)} elapsed, {duration(progress.seconds_left)} left",
     )
     return Group(bar, _learning_table(progress), _machinery_table(progress))
 
@@ -102,7 +102,7 @@ def dashboard(progress: Progress) -> RenderableType:
 def _learning_table(progress: Progress) -> Table:
     table = Table(title="Learning", title_justify="left", expand=False)
     table.add_column("task type")
-    for heading in ("proposer reward", "proposals valid", "solve rate", "solver reward", "buffer"):
+    for heading in ("proposer reward", "valid", "solve rate", "solver reward", "buffer"):
         table.add_column(heading, justify="right")
     for task_type in TaskType:
         table.add_row(
@@ -147,7 +147,7 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.0%}"
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
     """`m:ss`, or `h:mm:ss` from an hour on."""
     if seconds is None:
         return "-"

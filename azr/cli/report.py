@@ -13,7 +13,7 @@ from azr.run_directory import RunDirectory
 def report(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's directory.")],
 ) -> None:
-    r"""Rebuild index.html, report.md and the plots of a run, also while it plays.
+    """Rebuild index.html, report.md and the plots of a run, also while it plays.
 
     \b
     Examples:

@@ -15,7 +15,7 @@ from azr.run_directory import RunDirectory
 def status(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's directory.")],
 ) -> None:
-    r"""Show where a run stands, from any shell; reads the database only.
+    """Show where a run stands, from any shell; reads the database only.
 
     \b
     Examples:
