@@ -1,0 +1,93 @@
+"""Between vLLM's values and ours: what is asked of it, and what it returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from vllm import RequestOutput, SamplingParams
+from vllm.outputs import CompletionOutput, WeightVersionSpan
+from vllm.sampling_params import RequestOutputKind
+
+from azr.errors import EngineError
+from azr.types import Completion, FinishReason, SamplingRequest, VersionSpan
+
+type Decode = Callable[[Sequence[int]], str]
+
+
+def training_parameters(request: SamplingRequest) -> SamplingParams:
+    """Sample from the policy itself.
+
+    There is nothing to configure: any truncation, penalty or temperature would
+    make the recorded log-probs those of another distribution than the one the
+    learner differentiates.
+    """
+    return SamplingParams(
+        temperature=1.0,
+        top_p=1.0,
+        top_k=-1,
+        min_p=0.0,
+        repetition_penalty=1.0,
+        max_tokens=request.max_tokens,
+        seed=request.seed,
+        logprobs=0,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def scoring_parameters() -> SamplingParams:
+    """Score a prompt; the one token that vLLM insists on sampling is thrown away."""
+    return SamplingParams(
+        temperature=1.0,
+        max_tokens=1,
+        prompt_logprobs=0,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def to_completion(
+    output: RequestOutput, *, eos_token_ids: Collection[int], decode: Decode
+) -> Completion:
+    """The completion that a finished training request sampled.
+
+    Raises:
+        EngineError: vLLM ended the request for a reason of its own.
+    """
+    sampled = output.outputs[0]
+    if sampled.finish_reason not in ("stop", "length"):
+        raise EngineError(f"vLLM ended a request early: {sampled.finish_reason}")
+    token_ids = tuple(sampled.token_ids)
+    finish = FinishReason(sampled.finish_reason)
+    ended = finish is FinishReason.STOP and token_ids[-1] in eos_token_ids
+    return Completion(
+        prompt_token_ids=tuple(output.prompt_token_ids or ()),
+        token_ids=token_ids,
+        behaviour_logprobs=_sampled_logprobs(sampled),
+        version_spans=_version_spans(sampled.weight_versions or []),
+        text=decode(token_ids[:-1] if ended else token_ids),
+        finish_reason=finish,
+    )
+
+
+def prompt_scores(output: RequestOutput) -> list[float]:
+    """Log-probs of prompt tokens 1.. of a finished scoring request."""
+    token_ids = output.prompt_token_ids or []
+    rows = output.prompt_logprobs or []
+    return [
+        row[token].logprob
+        for token, row in zip(token_ids[1:], rows[1:], strict=True)
+        if row is not None
+    ]
+
+
+def _sampled_logprobs(sampled: CompletionOutput) -> tuple[float, ...]:
+    rows = sampled.logprobs or []
+    # Rounding may put the logarithm of a probability of 1 a hair above zero.
+    return tuple(
+        min(row[token].logprob, 0.0) for token, row in zip(sampled.token_ids, rows, strict=True)
+    )
+
+
+def _version_spans(spans: Sequence[WeightVersionSpan]) -> tuple[VersionSpan, ...]:
+    return tuple(VersionSpan(int(span.version), span.start, span.end) for span in spans)

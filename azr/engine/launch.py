@@ -1,0 +1,77 @@
+"""Starts vLLM for one replica: in a thread on CPU, as its own processes on CUDA."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from vllm.config.weight_transfer import WeightTransferConfig
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.v1.engine.async_llm import AsyncLLM
+
+from azr.config import RunConfig
+from azr.engine.environment import Device
+from azr.engine.model_check import ModelFacts
+from azr.engine.plugin import register
+from azr.engine.thread_engine import ThreadEngine
+
+WORKER_EXTENSION = "azr.engine.worker_extension.ReplicaWorker"
+
+
+class RunningEngine(Protocol):
+    """A live AsyncLLM with a way to stop it."""
+
+    llm: AsyncLLM
+
+    def shutdown(self) -> None: ...
+
+
+@dataclass
+class ProcessEngine:
+    """Stock AsyncLLM: engine core and workers are child processes."""
+
+    llm: AsyncLLM
+
+    def shutdown(self) -> None:
+        self.llm.shutdown(timeout=0)
+
+
+def launch(
+    facts: ModelFacts, config: RunConfig, *, device: Device, weight_backend: str
+) -> RunningEngine:
+    """Load the model and start the engine. Blocks for seconds: call it in a thread.
+
+    Raises whatever vLLM raises.
+    """
+    register()
+    arguments = engine_arguments(facts, config, device=device, weight_backend=weight_backend)
+    if device == "cpu":
+        return ThreadEngine(arguments)
+    return ProcessEngine(AsyncLLM.from_engine_args(arguments))
+
+
+def engine_arguments(
+    facts: ModelFacts, config: RunConfig, *, device: Device, weight_backend: str
+) -> AsyncEngineArgs:
+    """Settings of vLLM for one replica."""
+    engine = config.engine
+    arguments = AsyncEngineArgs(
+        model=str(facts.path),
+        dtype=engine.dtype,
+        max_model_len=engine.max_model_len_tokens,
+        max_num_seqs=engine.max_sequences,
+        kv_cache_memory_bytes=engine.kv_cache_mib << 20,
+        seed=config.run.seed,
+        logprobs_mode="processed_logprobs",
+        weight_transfer_config=WeightTransferConfig(backend=weight_backend),
+        worker_extension_cls=WORKER_EXTENSION,
+        disable_log_stats=True,
+        use_tqdm_on_load=False,
+    )
+    if device == "cpu":
+        arguments.enforce_eager = True
+        # A prompt that is prefilled in two chunks rewinds its request's generator,
+        # which torch cannot do on CPU: one seeded request would end the engine.
+        # With room for every prompt at once no prompt is ever split.
+        arguments.max_num_batched_tokens = engine.max_sequences * engine.max_model_len_tokens
+    return arguments

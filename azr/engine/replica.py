@@ -1,0 +1,289 @@
+"""One vLLM replica: samples for the actors while its weights change underneath.
+
+A replica is opened once per node, and closed with the node:
+
+    async with VllmReplica.open(path, config, name="node-0", version=0) as replica:
+        completions = await replica.sample(requests)
+
+Sampling is the `azr.ports.Engine` port; the weight methods are driven by
+`azr.engine.weight_channel`, which alone decides what is eligible to serve.
+vLLM is imported when a replica opens, not before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.to_thread import run_sync
+
+from azr.config import RunConfig
+from azr.engine.activity import Activity
+from azr.engine.concurrently import concurrently
+from azr.engine.environment import require_environment, resolve_device
+from azr.engine.gate import Eligibility, Gate
+from azr.engine.lifeline import Lifeline
+from azr.engine.model_check import ModelFacts, check_model
+from azr.engine.weight_backend import weight_backend
+from azr.errors import EngineError, ModelError, WeightSyncError
+from azr.types import Completion, PolicyVersion, SamplingRequest
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    from azr.engine.launch import RunningEngine
+
+log = logging.getLogger(__name__)
+
+_JOIN_SECONDS = 5.0
+"""Grace for a worker's staging thread once the sender has seen everybody finish."""
+
+
+class VllmReplica:
+    """Samples at temperature 1 and swaps weights in flight. See the module docstring."""
+
+    def __init__(
+        self,
+        engine: RunningEngine,
+        facts: ModelFacts,
+        config: RunConfig,
+        *,
+        name: str,
+        version: PolicyVersion,
+    ) -> None:
+        """Wrap a running engine; use `open` instead."""
+        from azr.engine.session import Session  # noqa: PLC0415 -- imports vLLM
+
+        self.name = name
+        self.facts = facts
+        self.activity = Activity()
+        self.version = version
+        """Policy version in service, proved or not."""
+        self._engine = engine
+        self._llm = engine.llm
+        self._tokenizer = engine.llm.get_tokenizer()
+        self._config = config.engine
+        self._session = Session(engine.llm, name)
+        self._gate = Gate()
+        self._sampling = Lifeline()
+        self._num_swaps = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, model_path: str | Path, config: RunConfig, *, name: str, version: PolicyVersion
+    ) -> AsyncGenerator[VllmReplica]:
+        """Start vLLM on a model folder whose weights are policy `version`.
+
+        Raises:
+            ModelError: the folder cannot be used (found before vLLM is imported).
+            EngineError: the environment is wrong, or vLLM did not start.
+        """
+        facts = check_model(model_path)
+        if facts.max_length_tokens < config.engine.max_model_len_tokens:
+            raise ModelError(
+                f"{model_path} is built for {facts.max_length_tokens} tokens, but"
+                f" engine.max_model_len_tokens is {config.engine.max_model_len_tokens}",
+                hint="Lower engine.max_model_len_tokens, or choose a model with longer context.",
+            )
+        require_environment(config)
+        engine = await run_sync(_launch, facts, config)
+        try:
+            replica = cls(engine, facts, config, name=name, version=version)
+            async with anyio.create_task_group() as background:
+                await replica._start()
+                background.start_soon(replica._session.watch, name=f"{name}/watch")
+                try:
+                    yield replica
+                finally:
+                    replica._session.alive.cut(EngineError(f"{name} is closed"))
+                    background.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await run_sync(engine.shutdown)
+
+    # --- sampling: azr.ports.Engine -------------------------------------------------
+
+    async def sample(self, requests: Sequence[SamplingRequest]) -> list[Completion]:
+        """Sample every request; see `azr.ports.Engine`.
+
+        Raises:
+            EngineError: the engine died; a request was refused, or waited longer than
+                `engine.request_timeout_seconds`; or the replica was closed meanwhile.
+        """
+        return await concurrently(self._sample, requests)
+
+    def count_tokens(self, text: str) -> int:
+        """Length of `text` as a prompt."""
+        return len(self._tokenizer.encode(text))
+
+    @property
+    def llm(self) -> AsyncLLM:
+        """The live AsyncLLM, for the OpenAI endpoint."""
+        return self._llm
+
+    @property
+    def eligibility(self) -> Eligibility:
+        return self._gate.state
+
+    # --- weights: azr.engine.weight_channel.WeightReplica ---------------------------
+
+    async def init_transfer(self, info: Mapping[str, str | int | float]) -> None:
+        """Tell the workers where the sender is; they join when they first receive."""
+        from vllm.distributed.weight_transfer.base import (  # noqa: PLC0415
+            WeightTransferInitRequest,
+        )
+
+        request = WeightTransferInitRequest(init_info=dict(info))
+        await self._call("transfer setup", self._llm.init_weight_transfer_engine, request)
+
+    async def begin_receive(self) -> None:
+        """Receive the next broadcast in the background; generation goes on."""
+        await self._call("staging", self._llm.collective_rpc, "stage_weights")
+
+    async def abort_receive(self) -> None:
+        """Forget what was received; the weights in service stay."""
+        await self._call("aborting a transfer", self._llm.collective_rpc, "discard_staged")
+
+    async def commit(self, version: PolicyVersion) -> float:
+        """Put the received weights into service; returns the pause in seconds.
+
+        Until `accept` or `refuse`, finished results are held back. Not interruptible:
+        a cancelled caller still leaves one whole set of weights in service.
+
+        Raises:
+            WeightSyncError: nothing complete was received; the old weights serve on.
+            EngineError: the swap itself failed, and the replica with it.
+        """
+        try:
+            await self._call(
+                "receiving", self._llm.collective_rpc, "finish_staging", None, (_JOIN_SECONDS,)
+            )
+        except EngineError as error:
+            if self._session.alive.cause is None:
+                raise WeightSyncError(str(error)) from None
+            raise
+        with anyio.CancelScope(shield=True):
+            self._gate.move(Eligibility.PROVING)
+            try:
+                pause_seconds = await self._swap(version)
+            except EngineError as error:
+                # The model may be half old, half new: it must never run again.
+                self._session.alive.cut(error)
+                raise
+        return pause_seconds
+
+    async def accept(self) -> None:
+        """The weights in service were proved: release what was held, and serve."""
+        self._gate.move(Eligibility.OPEN)
+
+    async def refuse(self, reason: str) -> None:
+        """The proof failed: fail what is in flight and serve nothing."""
+        log.error("replica closed", extra={"replica": self.name, "reason": reason})
+        self._gate.move(Eligibility.CLOSED)
+        self._sampling.interrupt(EngineError(f"{self.name} serves nothing: {reason}"))
+
+    async def prompt_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Log-probs of tokens 1.. of each sequence under the weights in service.
+
+        Fresh requests that read no cache, so they show these weights and no others;
+        they run whatever the replica's eligibility.
+        """
+        from azr.engine.completion import prompt_scores, scoring_parameters  # noqa: PLC0415
+
+        async def score(sequence: Sequence[int]) -> list[float]:
+            output = await self._session.request(sequence, scoring_parameters(), salt=self._salt)
+            return prompt_scores(output)
+
+        late = EngineError(f"{self.name}: scoring took too long")
+        with self._session.alive.bounded(self._config.update_timeout_seconds, late):
+            return await concurrently(score, sequences)
+
+    async def fingerprint(self) -> str:
+        """Checksum over the parameters as loaded, by all workers."""
+        digests = await self._call("fingerprinting", self._llm.collective_rpc, "weight_fingerprint")
+        if len(digests) == 1:
+            return digests[0]
+        return hashlib.blake2b("".join(digests).encode(), digest_size=8).hexdigest()
+
+    # --- inside ---------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        """Label the weights and run one token through: the engine works, or we know now."""
+        await self._call("labelling", self._llm.update_weight_version, str(self.version))
+        eos = self.facts.eos_token_ids[0]
+        await self.prompt_logprobs([[eos, eos]])
+
+    async def _sample(self, request: SamplingRequest) -> Completion:
+        from azr.engine.completion import to_completion, training_parameters  # noqa: PLC0415
+
+        prompt = self._tokenizer.encode(request.prompt)
+        seconds = self._config.request_timeout_seconds
+        late = EngineError(f"{self.name}: a request took longer than {seconds:g} s")
+        with self._session.alive.bounded(seconds, late):
+            await self._gate.admitted()
+            with self._sampling.bounded(seconds, late):
+                with self.activity.request():
+                    output = await self._session.request(
+                        prompt, training_parameters(request), salt=self._salt
+                    )
+                await self._gate.settled()
+        completion = to_completion(
+            output, eos_token_ids=self.facts.eos_token_ids, decode=self._decode
+        )
+        self.activity.sampled(len(completion.token_ids))
+        return completion
+
+    def _decode(self, token_ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(list(token_ids), skip_special_tokens=False)
+
+    async def _swap(self, version: PolicyVersion) -> float:
+        """Pause, load the staged weights, resume; seconds between pause and resume."""
+        from vllm.distributed.weight_transfer.base import (  # noqa: PLC0415
+            WeightTransferUpdateRequest,
+        )
+
+        await self._call("opening the swap", self._llm.start_weight_update)
+        started = anyio.current_time()
+        # The method behind `pause_generation`, without that one's fixed sleep of 20 ms.
+        await self._call(
+            "pausing",
+            self._llm.engine_core.pause_scheduler_async,
+            "keep",
+            self._config.kv_on_update == "recompute",
+        )
+        await self._call("loading", self._llm.update_weights, WeightTransferUpdateRequest())
+        await self._call("loading", self._llm.finish_weight_update, str(version))
+        # Salted by swap, not by version: a version that is sent again after a failed
+        # proof must not find what the damaged weights left in the prefix cache.
+        self._num_swaps += 1
+        self.version = version
+        await self._call("resuming", self._llm.resume_generation)
+        return anyio.current_time() - started
+
+    @property
+    def _salt(self) -> str:
+        return f"v{self.version}.{self._num_swaps}"
+
+    async def _call[T](
+        self, what: str, function: Callable[..., Awaitable[T]], *arguments: object
+    ) -> T:
+        seconds = self._config.update_timeout_seconds
+        return await self._session.call(what, function, *arguments, seconds=seconds)
+
+
+def _launch(facts: ModelFacts, config: RunConfig) -> RunningEngine:
+    """Import vLLM and start it. Blocks; runs in a thread."""
+    from azr.engine.launch import launch  # noqa: PLC0415
+
+    device = resolve_device(config)
+    backend = weight_backend(config, cuda=device == "cuda", shared_device=False)
+    try:
+        return launch(facts, config, device=device, weight_backend=backend)
+    except Exception as error:  # vLLM raises anything; the cause stays attached
+        raise EngineError(f"vLLM did not start on {facts.path}: {error}") from error

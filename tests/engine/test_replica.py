@@ -1,0 +1,172 @@
+"""What a replica promises to whoever samples from it, on real vLLM."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from engine_host import Bench, EngineHost, run_config, until
+
+from azr.engine.replica import VllmReplica
+from azr.errors import EngineError
+from azr.types import Completion, FinishReason, SamplingRequest, VersionSpan
+
+pytestmark = pytest.mark.timeout(300)  # vLLM starts once; slowly on a busy machine
+
+PROMPT = "def f(x):\n    return x"
+
+
+def requests(count: int, *, max_tokens: int = 24, seed: int | None = None) -> list[SamplingRequest]:
+    return [
+        SamplingRequest(
+            prompt=PROMPT + " + 1" * index,
+            max_tokens=max_tokens,
+            seed=None if seed is None else seed + index,
+        )
+        for index in range(count)
+    ]
+
+
+async def sample_and_score(
+    bench: Bench, count: int, max_tokens: int
+) -> tuple[list[Completion], list[list[float]]]:
+    completions = await bench.replica.sample(requests(count, max_tokens=max_tokens))
+    return completions, await bench.scores(completions, bench.replica.version)
+
+
+@pytest.fixture(scope="module")
+def sampled(engine_host: EngineHost) -> tuple[list[Completion], list[list[float]]]:
+    return engine_host.run(sample_and_score, 16, 150)
+
+
+def test_recorded_logprobs_equal_teacher_forcing(
+    sampled: tuple[list[Completion], list[list[float]]],
+) -> None:
+    for completion, scores in zip(*sampled, strict=True):
+        assert completion.behaviour_logprobs == pytest.approx(scores, abs=1e-4)
+        assert max(completion.behaviour_logprobs) <= 0.0
+
+
+def test_version_spans_cover_every_sampled_token(
+    sampled: tuple[list[Completion], list[list[float]]],
+) -> None:
+    for completion in sampled[0]:
+        assert completion.version_spans == (VersionSpan(0, 0, len(completion.token_ids)),)
+
+
+def test_a_response_ends_at_eos_or_at_its_limit(
+    sampled: tuple[list[Completion], list[list[float]]],
+) -> None:
+    completions, _ = sampled
+    stopped = [c for c in completions if c.finish_reason is FinishReason.STOP]
+    assert stopped
+    assert all(c.token_ids[-1] == 1 and not c.text.endswith("<eos>") for c in stopped)
+    cut = [c for c in completions if c.finish_reason is FinishReason.LENGTH]
+    assert all(len(c.token_ids) == 150 and 1 not in c.token_ids for c in cut)
+
+
+def test_special_tokens_stay_in_the_text(
+    sampled: tuple[list[Completion], list[list[float]]],
+) -> None:
+    with_role = [c for c in sampled[0] if 2 in c.token_ids]
+    assert with_role
+    assert all(c.text.count("<|role|>") == c.token_ids.count(2) for c in with_role)
+
+
+async def sample_with_seed(bench: Bench, seed: int, company: int) -> list[tuple[int, ...]]:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.replica.sample, requests(company, max_tokens=60))
+        completions = await bench.replica.sample(requests(3, seed=seed))
+        tasks.cancel_scope.cancel()
+    return [completion.token_ids for completion in completions]
+
+
+def test_a_seed_fixes_the_sample_whatever_else_is_in_flight(engine_host: EngineHost) -> None:
+    alone = engine_host.run(sample_with_seed, 5, 0)
+    assert engine_host.run(sample_with_seed, 5, 13) == alone
+    assert engine_host.run(sample_with_seed, 6, 0) != alone
+
+
+async def seed_long_prompts(bench: Bench) -> int:
+    long = [SamplingRequest(prompt="x" * 150, max_tokens=2, seed=i) for i in range(48)]
+    return len(await bench.replica.sample(long))
+
+
+def test_more_seeded_prompts_than_fit_at_once_are_never_split(engine_host: EngineHost) -> None:
+    assert engine_host.run(seed_long_prompts) == 48
+
+
+async def cancel_in_flight(bench: Bench) -> tuple[int, int, int]:
+    before = bench.replica.activity.busy_seconds
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.replica.sample, requests(8, max_tokens=150))
+        await until(lambda: bench.replica.activity.in_flight == 8)
+        in_flight = bench.replica.activity.in_flight
+        tasks.cancel_scope.cancel()
+    await bench.replica.sample(requests(1, max_tokens=1))
+    assert bench.replica.activity.busy_seconds > before
+    unfinished = bench.core.scheduler.get_num_unfinished_requests()
+    return in_flight, bench.replica.activity.in_flight, unfinished
+
+
+def test_cancelling_the_caller_aborts_its_requests(engine_host: EngineHost) -> None:
+    assert engine_host.run(cancel_in_flight) == (8, 0, 0)
+
+
+async def refuse_and_go_on(bench: Bench) -> tuple[str, int]:
+    too_long = SamplingRequest(prompt="x" * 400, max_tokens=4)
+    with pytest.raises(EngineError) as refused:
+        await bench.replica.sample([too_long, *requests(2)])
+    return str(refused.value), len(await bench.replica.sample(requests(2)))
+
+
+def test_a_refused_request_fails_alone(engine_host: EngineHost) -> None:
+    message, served = engine_host.run(refuse_and_go_on)
+    assert "refused" in message
+    assert served == 2
+
+
+async def wait_too_long(bench: Bench) -> str:
+    impatient = VllmReplica(
+        bench.replica._engine,
+        bench.replica.facts,
+        run_config({"request_timeout_seconds": 0.05}),
+        name="impatient",
+        version=0,
+    )
+    with pytest.raises(EngineError) as late:
+        await impatient.sample(requests(4, max_tokens=150))
+    return str(late.value)
+
+
+def test_a_request_has_a_deadline(engine_host: EngineHost) -> None:
+    assert "took longer than 0.05 s" in engine_host.run(wait_too_long)
+
+
+async def die_in_flight(bench: Bench) -> list[str]:
+    from vllm.v1.engine import EngineCoreRequestType
+
+    errors: list[str] = []
+
+    async def expect_failure() -> None:
+        try:
+            await bench.replica.sample(requests(4, max_tokens=150))
+        except EngineError as error:
+            errors.append(str(error))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(expect_failure)
+            tasks.start_soon(expect_failure)
+            await until(lambda: bench.replica.activity.in_flight == 8)
+            bench.core.input_queue.put((EngineCoreRequestType.EXECUTOR_FAILED, b""))
+    for call in (bench.replica.fingerprint, bench.replica.begin_receive):
+        with pytest.raises(EngineError):
+            await call()
+    await expect_failure()
+    return errors
+
+
+def test_engine_death_fails_every_caller_at_once(engine_host: EngineHost) -> None:
+    errors = engine_host.run(die_in_flight)
+    assert len(errors) == 3
+    assert all("died" in error for error in errors)
