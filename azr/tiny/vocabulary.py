@@ -7,10 +7,9 @@ and no merge: a fragment is one token wherever it stands.
 
 from __future__ import annotations
 
-import re
-
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from tokenizers import AddedToken
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import Qwen2Tokenizer
 
 from azr.prompts import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
 from azr.tiny.operations import JOININGS, OPERATIONS
@@ -45,23 +44,21 @@ def fragments() -> list[str]:
     return list(dict.fromkeys([*heads, *opened, *closed, *thinks, *lines, *_CODE, *spoken, *plain]))
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """The tokenizer, ready for `save_pretrained`."""
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    symbols = [PAD, EOS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    symbols += [byte_level.pre_tokenize_str(fragment)[0][0] for fragment in fragments()]
-    vocabulary = {symbol: index for index, symbol in enumerate(symbols)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
-    longest_first = sorted(fragments(), key=len, reverse=True)
-    pattern = "|".join([*map(re.escape, longest_first), r"[\s\S]"]).replace(r"\ ", " ")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(pattern), behavior="isolated"), byte_level]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+def build_tokenizer() -> Qwen2Tokenizer:
+    """The tokenizer, ready for `save_pretrained`.
+
+    It is a Qwen2Tokenizer because AutoTokenizer makes one of any folder whose model is
+    a Qwen2, and forces its pre-tokenizer; added tokens are matched before that one.
+    """
+    symbols = [PAD, EOS, *sorted(ByteLevel.alphabet())]
+    tokenizer = Qwen2Tokenizer(
+        vocab={symbol: index for index, symbol in enumerate(symbols)},
+        merges=[],
+        unk_token=EOS,
         eos_token=EOS,
         pad_token=PAD,
         model_max_length=CONTEXT_TOKENS,
         clean_up_tokenization_spaces=False,
     )
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in fragments()])
+    return tokenizer

@@ -13,7 +13,7 @@ from azr.tiny.samples import Sample, draw_sample
 from azr.types import Answer, Cell, Proposal, Role, TaskType, Verdict
 from azr.values import literal
 
-SAMPLES = 60
+SAMPLES = 50
 
 
 @pytest.fixture(scope="module")
