@@ -54,15 +54,16 @@ class Jail:
         return self._process.pid
 
     async def ready(self) -> None:
-        """Wait until the zygote serves; SandboxUnavailableError says why if it never does."""
+        """Wait until the zygote serves; SandboxUnavailableError says why if it never does.
+
+        Either way, the jail is its owner's to close.
+        """
         try:
             with anyio.fail_after(START_SECONDS):
                 await self._receive(len(wire.READY))
         except (JailFailedError, TimeoutError) as error:
-            await self._end()
-            reason = unavailable(self._stderr_tail())
-            self._stderr.close()
-            raise reason from error
+            await self._end()  # then nsjail has said all it will say
+            raise unavailable(self._stderr_tail()) from error
 
     async def call(self, request: Request) -> tuple[Outcome, ...]:
         """Run one job; one outcome per run.
@@ -90,13 +91,19 @@ class Jail:
     async def _end(self) -> None:
         with anyio.CancelScope(shield=True):
             self._process.kill()  # nsjail's death is its zygote's, and the zygote's its jobs'
-            self._socket.close()
             await anyio.to_thread.run_sync(self._reap)
 
     def _reap(self) -> None:
+        """Wait until nsjail is reaped and the zygote has let go of its end of the socket."""
+        if self._socket.fileno() < 0:  # done before
+            return
         try:
             self._process.wait(EXIT_SECONDS)
-        except subprocess.TimeoutExpired as error:
+            with self._socket, contextlib.suppress(ConnectionError):
+                self._socket.settimeout(EXIT_SECONDS)
+                while self._socket.recv(wire.PACKET_BYTES):
+                    pass
+        except (subprocess.TimeoutExpired, TimeoutError) as error:
             raise SandboxError(f"jail {self.pid} cannot be killed") from error
 
     async def _reply(self) -> Reply:
@@ -146,8 +153,11 @@ class JailStarter:
 
     async def start(self, *, hash_seed: int, heap_shift: int) -> Jail:
         """Start a jail; `Jail.ready` awaits it. A jail that is returned must be closed."""
-        spawned = self._thread.submit(self._spawn, hash_seed, heap_shift)
-        return await anyio.to_thread.run_sync(spawned.result, START_SECONDS)
+
+        def spawn_there() -> Jail:  # submitted inside, so that no cancellation comes between
+            return self._thread.submit(self._spawn, hash_seed, heap_shift).result(START_SECONDS)
+
+        return await anyio.to_thread.run_sync(spawn_there)
 
     def close(self) -> None:
         """End the thread; jails still open die with it."""

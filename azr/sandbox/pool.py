@@ -220,15 +220,23 @@ class SandboxPool:
         """A new jail, or None when it does not start either."""
         try:
             jail = await self._start(seed_index)
-            await jail.ready()
         except (SandboxError, OSError) as error:
             log.warning("a jail could not be replaced", extra={"cause": str(error)})
+            return None
+        try:
+            await jail.ready()
+        except SandboxError as error:
+            log.warning("a jail could not be replaced", extra={"cause": str(error)})
+            await self._discard(jail)
             return None
         return jail
 
     async def _discard(self, jail: Jail) -> None:
         self._jails.discard(jail)
-        await jail.aclose()
+        try:
+            await jail.aclose()
+        except SandboxError as error:  # its work may go on, but nobody waits for it
+            log.error("a jail could not be ended", extra={"cause": str(error)})  # noqa: TRY400
 
     async def _close(self) -> None:
         with anyio.CancelScope(shield=True):

@@ -190,6 +190,7 @@ def _loaded_by(binary: Path) -> list[tuple[str, Path]]:
         capture_output=True,
         text=True,
         check=False,
+        env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},
         timeout=_LOADER_TIMEOUT_SECONDS,
     ).stdout
     return [(m["name"] or "", Path(m["path"])) for m in _LOADED.finditer(listing)]

@@ -1,0 +1,110 @@
+"""The guest's own rules, tested on the host: policy, encoding, system-call filter."""
+
+from __future__ import annotations
+
+import ast
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from azr import values
+from azr.sandbox.guest.confine import filter_program
+from azr.sandbox.guest.encode import TooLargeError, UnserialisableError, encode
+from azr.sandbox.guest.policy import violation
+
+objects = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.binary(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.integers() | st.text(max_size=3), inner, max_size=3)
+        | st.sets(st.integers() | st.text(max_size=3), max_size=3)
+        | st.frozensets(st.integers(), max_size=1)
+    ),
+    max_leaves=8,
+)
+
+
+@given(objects)
+def test_the_guest_writes_what_the_host_would(obj: object) -> None:
+    try:
+        text = encode(obj, 10_000)
+    except (UnserialisableError, TooLargeError):
+        return
+    assert text == values.from_python(obj).canonical
+    assert values.parse_canonical(text).canonical == text
+
+
+@given(objects)
+def test_a_size_limit_is_exact(obj: object) -> None:
+    try:
+        text = encode(obj, 10_000)
+    except (UnserialisableError, TooLargeError):
+        return
+    assert encode(obj, len(text)) == text
+    with pytest.raises(TooLargeError):
+        encode(obj, len(text) - 1)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import math, collections.abc as c\nfrom typing import *",
+        "class A:\n    def __init__(self): self._x = 1\n    @classmethod\n    def g(cls): cls._y",
+        "class A:\n    def f(self, other): return super().__init__() or other._x",
+        "def f(a): return getattr(a, 'x', None) or isinstance(a, type(1)) or print(a)",
+        "match 1:\n    case int(real=r): pass",
+        "x = [i for i in range(3)]\nglobal y\nlambda: (yield)",
+    ],
+)
+def test_the_policy_allows(program: str) -> None:
+    assert violation(ast.parse(program)) is None
+
+
+@pytest.mark.parametrize(
+    ("program", "verdict", "what"),
+    [
+        ("import os", "banned_import", "os"),
+        ("import math as m, os.path as p", "banned_import", "os.path"),
+        ("from os import path", "banned_import", "os"),
+        ("from . import x", "banned_import", "."),
+        ("from collections import _sys", "banned_import", "collections._sys"),
+        ("import statistics as s\ns.random", "banned_import", "statistics.random"),
+        ("if 0:\n    def g():\n        import time", "banned_import", "time"),
+        ("open", "banned_construct", "open"),
+        ("x.__class__", "banned_construct", ".__class__"),
+        ("x._private", "banned_construct", "._private"),
+        ("async def f(): pass", "banned_construct", "async"),
+        ("match x:\n    case object(__class__=c): pass", "banned_construct", ".__class__"),
+    ],
+)
+def test_the_policy_refuses(program: str, verdict: str, what: str) -> None:
+    assert violation(ast.parse(program)) == (verdict, what)
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_filter_allows_listed_calls_only(machine: str) -> None:
+    arch = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[machine]
+    execve, write = {"x86_64": (59, 1), "aarch64": (221, 64)}[machine]
+    program = filter_program(machine)
+    assert _bpf(program, number=write, arch=arch) == 0x7FFF0000
+    assert _bpf(program, number=execve, arch=arch) == 0x00050001
+    assert _bpf(program, number=write | 0x40000000, arch=arch) == 0x00050001  # x32
+    assert _bpf(program, number=write, arch=0x40000003) == 0x80000000  # i386
+
+
+def _bpf(program: bytes, *, number: int, arch: int) -> int:
+    """Interpret a seccomp filter for one system call."""
+    steps = list(struct.iter_unpack("HBBI", program))
+    accumulator = at = 0
+    while True:
+        code, if_true, if_false, k = steps[at]
+        at += 1
+        if code == 0x20:
+            accumulator = {0: number, 4: arch}[k]
+        elif code == 0x15:
+            at += if_true if accumulator == k else if_false
+        else:
+            return k

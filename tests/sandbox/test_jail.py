@@ -1,0 +1,263 @@
+"""Jails come and go: killed, abandoned, orphaned, in a thread, or not to be had."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import anyio
+import pytest
+
+from azr import values
+from azr.config import SandboxSection
+from azr.errors import SandboxError, SandboxUnavailableError
+from azr.sandbox import SandboxPool, probe
+from azr.sandbox.diagnosis import unavailable
+from azr.types import Outcome, Verdict
+
+LONG = SandboxSection(workers=1, wall_seconds=300, cpu_seconds=300, memory_mib=256)
+ECHO = "def f(a):\n    return a"
+ENDLESS = "def f(a):\n    while True: pass"
+SOME_SECONDS = "def f(a):\n    for i in range(6_000_000): pass\n    return a"
+PATIENCE_SECONDS = 60.0
+
+
+async def test_a_job_whose_jail_is_killed_is_done_by_another() -> None:
+    async with SandboxPool.open(LONG) as pool, anyio.create_task_group() as callers:
+        before = pool.pids
+
+        async def ask() -> None:
+            assert await pool.run(SOME_SECONDS, ["1"]) == (
+                Outcome(Verdict.OK, values.from_python(1)),
+            )
+
+        callers.start_soon(ask)
+        os.kill(await _busy_jail(pool), signal.SIGKILL)
+        callers.start_soon(ask)
+    assert len(before) == 2
+
+
+async def test_a_job_that_loses_two_jails_is_an_infrastructure_error() -> None:
+    async with SandboxPool.open(LONG) as pool, anyio.create_task_group() as callers:
+
+        async def ask() -> None:
+            with pytest.raises(SandboxError, match="2 jails failed"):
+                await pool.run(ENDLESS, ["1"])
+
+        callers.start_soon(ask)
+        first = await _busy_jail(pool)
+        os.kill(first, signal.SIGKILL)
+        os.kill(await _busy_jail(pool, other_than=first), signal.SIGKILL)
+
+
+async def test_cancelling_a_caller_stops_the_work_and_frees_the_slot() -> None:
+    async with SandboxPool.open(LONG) as pool:
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(pool.run, ENDLESS, ["1"])
+            busy = await _busy_jail(pool)
+            callers.start_soon(pool.run, ENDLESS, ["2"])  # waits in the queue
+            await anyio.wait_all_tasks_blocked()
+            callers.cancel_scope.cancel()
+        with anyio.fail_after(PATIENCE_SECONDS):
+            assert (await pool.run(ECHO, ["1"]))[0].verdict is Verdict.OK
+        assert busy not in pool.pids
+        await _gone([busy])
+
+
+async def test_callers_cancelled_at_any_moment_leave_a_working_pool() -> None:
+    rng = random.Random(0)
+
+    async def give_up(patience_seconds: float) -> None:
+        with anyio.move_on_after(patience_seconds):
+            await pool.validate(SOME_SECONDS, ["1"])
+
+    async with SandboxPool.open(LONG) as pool:
+        async with anyio.create_task_group() as callers:
+            for _ in range(12):
+                callers.start_soon(give_up, rng.uniform(0, 0.6))
+        assert await pool.validate(ECHO, ["1"]) == (Outcome(Verdict.OK, values.from_python(1)),)
+        family = [pid for jail in pool.pids for pid in _family(jail)]
+        assert len(pool.pids) <= 2
+    await _gone(family)
+
+
+async def test_closing_a_pool_leaves_no_process_and_no_error_wrapped() -> None:
+    family: list[int] = []
+
+    async def use_and_fail() -> None:
+        async with SandboxPool.open(LONG) as pool:
+            family.extend(pid for jail in pool.pids for pid in _family(jail))
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await use_and_fail()
+    assert len(family) == 4  # two nsjails with a zygote each
+    await _gone(family)
+
+
+async def test_inside_nobody_is_root_and_nothing_of_the_environment_is_known(
+    pool: SandboxPool,
+) -> None:
+    for jail in pool.pids:
+        _, zygote = _family(jail)
+        (uids,) = [line for line in _proc(zygote, "status") if line.startswith("Uid:")]
+        assert "0" not in uids.split()
+        mapped = [int(line.split()[1]) for line in _proc(zygote, "uid_map")]
+        assert mapped
+        assert 0 not in mapped
+        (environment,) = _proc(zygote, "environ")
+        assert {entry.partition("=")[0] for entry in environment.rstrip("\0").split("\0")} == {
+            "PYTHONHOME",
+            "PYTHONPATH",
+            "PYTHONHASHSEED",
+            "LD_LIBRARY_PATH",
+            "HOST_FD",
+            "CHILD_ID",
+            "HEAP_SHIFT",
+        }
+
+
+ORPHANING_HOST = """
+import os, sys, threading
+import anyio
+from azr.config import SandboxSection
+from azr.sandbox import SandboxPool
+
+async def main():
+    limits = SandboxSection(workers=1, wall_seconds=300, cpu_seconds=300)
+    async with SandboxPool.open(limits) as pool:
+        if sys.argv[1] == "forked" and os.fork() == 0:
+            threading.Event().wait()  # holds the host's sockets open
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(pool.run, "def f(a):\\n    while True: pass", ["1"])
+            await anyio.wait_all_tasks_blocked()
+            print(*pool.pids, flush=True)
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.parametrize("kind", ["alone", "forked"])
+async def test_jails_die_with_a_host_that_is_killed(kind: str) -> None:
+    host = _start_host(kind)
+    try:
+        assert host.stdout is not None
+        jails = [int(pid) for pid in (await anyio.to_thread.run_sync(host.stdout.readline)).split()]
+        family = [pid for jail in jails for pid in _family(jail)]
+        assert len(family) >= 4
+        host.kill()
+        await _gone(family)
+    finally:
+        os.killpg(host.pid, signal.SIGKILL)
+        host.wait()
+        host.stdout.close()
+
+
+def test_a_pool_works_in_a_loop_outside_the_main_thread() -> None:
+    found: list[Outcome] = []
+
+    async def main() -> None:
+        async with SandboxPool.open(LONG) as pool:
+            found.extend(await pool.validate(ECHO, ["1"]))
+            callers = anyio.create_task_group()
+            async with callers:
+                callers.start_soon(pool.run, ENDLESS, ["1"])
+                await _busy_jail(pool)
+                callers.cancel_scope.cancel()
+            found.extend(await pool.run(ECHO, ["1"]))
+
+    for uvloop in (False, True):
+        options = {"use_uvloop": uvloop}
+        thread = threading.Thread(
+            target=anyio.run, args=(main,), kwargs={"backend_options": options}
+        )
+        thread.start()
+        thread.join(PATIENCE_SECONDS)
+    assert found == [Outcome(Verdict.OK, values.from_python(1))] * 4
+
+
+async def test_the_probe_finds_every_promise_kept(limits: SandboxSection) -> None:
+    report = await probe(limits)
+    assert report.ok, [check for check in report.checks if not check.kept]
+    assert len(report.checks) >= 7
+
+
+async def test_a_missing_library_names_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "nsjail"
+    fake.write_text(
+        "#!/bin/sh\necho 'nsjail: error while loading shared libraries: libnl-route-3.so.200:"
+        " cannot open shared object file: No such file or directory' >&2\nexit 127\n"
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(SandboxUnavailableError, match=r"libnl-route-3\.so\.200") as caught:
+        await probe(LONG)
+    assert "apt-get install -y libnl-route-3-200" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("stderr", "hint"),
+    [
+        ("clone(flags=CLONE_NEWNS|...) failed: Operation not permitted", "--privileged"),
+        ("clone(flags=CLONE_NEWUSER) failed: No space left on device", "max_user_namespaces"),
+        ("mount('/') failed: Permission denied", "apparmor_restrict_unprivileged_userns"),
+        ("something never seen", "azr doctor"),
+    ],
+)
+def test_what_nsjail_says_becomes_what_to_do(stderr: str, hint: str) -> None:
+    assert hint in unavailable(stderr).hint
+
+
+def _start_host(kind: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", ORPHANING_HOST, kind],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+async def _gone(pids: list[int]) -> None:
+    """Wait until none of the processes runs."""
+    with anyio.fail_after(PATIENCE_SECONDS):
+        while True:
+            if not any(map(_alive, pids)):
+                return
+            await anyio.sleep(0.005)
+
+
+async def _busy_jail(pool: SandboxPool, *, other_than: int = 0) -> int:
+    """The nsjail whose zygote has a job running."""
+    with anyio.fail_after(PATIENCE_SECONDS):
+        while True:
+            for jail in pool.pids - {other_than}:
+                if len(_family(jail)) == 3:
+                    return jail
+            await anyio.sleep(0.005)
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return [pid]
+    return [pid, *(member for child in children for member in _family(int(child)))]
+
+
+def _proc(pid: int, name: str) -> list[str]:
+    return Path(f"/proc/{pid}/{name}").read_text().splitlines()
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process runs; one that only awaits its reaping does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
