@@ -16,7 +16,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def limits() -> SandboxSection:
     """One jail of each hash seed, so that a job and the next share one; quick deadlines."""
-    return SandboxSection(workers=1, wall_seconds=2.0, cpu_seconds=1, memory_mib=256)
+    return SandboxSection(workers=1, wall_seconds=4.0, cpu_seconds=1, memory_mib=256)
 
 
 @pytest.fixture(scope="module")

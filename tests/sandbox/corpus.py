@@ -140,7 +140,7 @@ case(
 
 # --- memory and size --------------------------------------------------------------------------
 case("allocates at once", body("return len(bytearray(1 << 40))"), off="oom")
-case("allocates slowly", body("x = []\nwhile True: x.append(bytearray(1 << 20))"), off="oom")
+case("allocates slowly", body("x = []\nwhile True: x.append(bytes(1 << 24))"), off="oom")
 case(
     "swallows MemoryError",
     body("try: bytearray(1 << 40)\nexcept MemoryError: return 'caught'"),

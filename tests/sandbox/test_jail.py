@@ -70,7 +70,7 @@ async def test_cancelling_a_caller_stops_the_work_and_frees_the_slot() -> None:
 
 
 async def test_callers_cancelled_at_any_moment_leave_a_working_pool() -> None:
-    rng = random.Random(0)
+    rng = random.Random(0)  # noqa: S311
 
     async def give_up(patience_seconds: float) -> None:
         with anyio.move_on_after(patience_seconds):

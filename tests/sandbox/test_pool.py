@@ -47,7 +47,7 @@ async def test_many_calls_are_split_into_jobs_and_put_together_again(pool: Sandb
 
 async def test_memory_exhausted_by_one_call_is_whole_for_the_next(pool: SandboxPool) -> None:
     hoard = "def f(a):\n    return sum(len(bytearray(1 << 20)) for _ in range(9)) if a else H()\n"
-    hoard += "def H():\n    x = []\n    while True: x.append(bytearray(1 << 20))"
+    hoard += "def H():\n    x = []\n    while True: x.append(bytes(1 << 24))"
     found = await pool.run(hoard, ["0", "1"])
     assert verdicts(found) == [Verdict.OUT_OF_MEMORY, Verdict.OK]
 

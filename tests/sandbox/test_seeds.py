@@ -19,9 +19,9 @@ SEEDS = Path(__file__).parents[3] / "shared" / "data" / "seeds" / "7b_coder_seed
 async def test_real_programs_validate_and_agree_with_their_recorded_outputs(
     pool: SandboxPool,
 ) -> None:
-    rows = [json.loads(line) for line in SEEDS.read_text().splitlines()]  # noqa: ASYNC240
+    rows = [json.loads(line) for line in SEEDS.read_text().splitlines()]
     valid = agreeing = 0
-    chosen = random.Random(0).sample(rows, 60)
+    chosen = random.Random(0).sample(rows, 60)  # noqa: S311
     for row in chosen:
         (outcome,) = await pool.validate(row["snippet"], [row["input"]])
         assert outcome.verdict not in (Verdict.KILLED, Verdict.NOT_RUN, Verdict.TIMEOUT)
