@@ -28,7 +28,7 @@ from azr.types import Outcome
 
 START_SECONDS = 30.0
 EXIT_SECONDS = 10.0
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 15.0
 """What a reply may take beyond its job's own limits before the jail is given up."""
 _STDERR_BYTES = 4000
 

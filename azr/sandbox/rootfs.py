@@ -8,6 +8,7 @@ and crashes leave a whole root or none. No shell, no site-packages, no writable 
 from __future__ import annotations
 
 import compileall
+import contextlib
 import hashlib
 import os
 import platform
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,8 @@ from azr.errors import SandboxUnavailableError
 
 LAYOUT = 1
 """Bumped when the builder changes what a root holds."""
+UNUSED_DAYS = 30
+"""Roots that no pool has used for this long are removed when another is built."""
 GUEST = Path(__file__).parent / "guest"
 _STDLIB_PACKAGES = ("collections", "ctypes", "encodings", "importlib", "json", "re")
 _EXTENSIONS_LEFT_OUT = re.compile(
@@ -56,7 +60,10 @@ def prepare_root() -> JailRoot:
     key = _key()
     cache = _cache_folder()
     target = cache / f"root-{key}"
-    if not target.is_dir():
+    if target.is_dir():
+        os.utime(target)  # in use: not to be pruned
+    else:
+        _prune(cache)
         scratch = Path(tempfile.mkdtemp(prefix=f"building-{key}-", dir=cache))
         try:
             _build(scratch)
@@ -64,6 +71,15 @@ def prepare_root() -> JailRoot:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return JailRoot(target, key)
+
+
+def _prune(cache: Path) -> None:
+    """Remove what other interpreters, older guests or killed builders left behind."""
+    oldest = time.time() - UNUSED_DAYS * 24 * 3600
+    for folder in (*cache.glob("root-*"), *cache.glob("building-*")):
+        with contextlib.suppress(OSError):  # another process prunes too
+            if folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _publish(scratch: Path, target: Path) -> None:
@@ -80,9 +96,15 @@ def _publish(scratch: Path, target: Path) -> None:
 
 def _cache_folder() -> Path:
     """A folder of ours that every user can read: the jail does not run as us."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    preferred = home / "azr"
-    folder = preferred if _reachable_by_others(home) else Path(f"/var/tmp/azr-{os.getuid()}")  # noqa: S108
+    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    if _reachable_by_others(home):
+        with contextlib.suppress(OSError):  # a user without a home, a read-only one
+            return _own_folder(home / "azr")
+    return _own_folder(Path(f"/var/tmp/azr-{os.getuid()}"))  # noqa: S108 -- checked to be ours
+
+
+def _own_folder(folder: Path) -> Path:
+    """The folder, made if need be; refused if another user could change what is in it."""
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
@@ -103,26 +125,20 @@ def _reachable_by_others(folder: Path) -> bool:
 
 
 def _key() -> str:
-    """Digest of everything that a root is made from."""
+    """Digest of what a root is made from (`sys.version` dates the build of libpython)."""
     digest = hashlib.blake2b(digest_size=10)
     digest.update(f"{LAYOUT} {sys.version} {platform.machine()}".encode())
-    for binary in (_executable(), *_libpython()):
-        digest.update(binary.read_bytes())
-    for source in (*sorted(_stdlib().glob("*.py")), *sorted(GUEST.glob("*.py"))):
+    digest.update(_executable().read_bytes())
+    for source in sorted(_stdlib().glob("*.py")):
         status = source.stat()
         digest.update(f"{source} {status.st_size} {status.st_mtime_ns}".encode())
+    for source in sorted(GUEST.glob("*.py")):
+        digest.update(source.name.encode() + source.read_bytes())
     return f"{platform.python_version()}-{digest.hexdigest()}"
 
 
 def _executable() -> Path:
     return Path(getattr(sys, "_base_executable", "") or sys.executable).resolve()
-
-
-def _libpython() -> list[Path]:
-    name = sysconfig.get_config_var("INSTSONAME")
-    folder = sysconfig.get_config_var("LIBDIR")
-    found = Path(folder or "/nonexistent") / str(name)
-    return [found] if found.suffix != ".a" and found.is_file() else []
 
 
 def _stdlib() -> Path:

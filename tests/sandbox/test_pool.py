@@ -8,6 +8,7 @@ import pytest
 from azr import values
 from azr.config import SandboxSection
 from azr.errors import SandboxError
+from azr.ports import Sandbox
 from azr.sandbox import Request, SandboxPool
 from azr.types import Outcome, Verdict
 
@@ -17,6 +18,11 @@ RECIPROCAL = "def f(a):\n    if a == 0:\n        while True: pass\n    return 6 
 
 def verdicts(outcomes: tuple[Outcome, ...]) -> list[Verdict]:
     return [outcome.verdict for outcome in outcomes]
+
+
+async def test_the_pool_is_a_sandbox(pool: SandboxPool) -> None:
+    port: Sandbox = pool  # the type checker proves it
+    assert (await port.run(ECHO, ["1"]))[0].verdict is Verdict.OK
 
 
 async def test_each_call_has_its_outcome_in_order(pool: SandboxPool) -> None:

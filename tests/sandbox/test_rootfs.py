@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,6 +32,19 @@ def test_a_root_is_built_once_even_by_concurrent_builders(
     made = len(builds)
     rootfs.prepare_root()
     assert len(builds) == made
+
+
+def test_roots_that_nobody_uses_are_removed_when_another_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rootfs, "_cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(rootfs, "_build", lambda root: (root / "usr").mkdir())
+    for name, age_days in {"root-old": 31, "root-recent": 29, "building-killed": 31}.items():
+        (tmp_path / name).mkdir()
+        used = time.time() - age_days * 24 * 3600
+        os.utime(tmp_path / name, (used, used))
+    root = rootfs.prepare_root().path
+    assert {path.name for path in tmp_path.iterdir()} == {"root-recent", root.name}
 
 
 def test_a_build_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +78,12 @@ def test_a_cache_that_others_cannot_enter_is_not_used(
     (tmp_path / "closed").mkdir(mode=0o700)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "closed"))
     assert not rootfs._cache_folder().is_relative_to(tmp_path)
+
+
+def test_a_user_without_a_home_still_has_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rootfs, "_reachable_by_others", lambda _: True)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nonexistent")
+    assert rootfs._cache_folder() == Path(f"/var/tmp/azr-{os.getuid()}")  # noqa: S108
 
 
 def test_a_cache_that_others_can_write_is_refused(
