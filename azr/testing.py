@@ -40,7 +40,7 @@ class ScriptedEngine:
 
     def _complete(self, request: SamplingRequest) -> Completion:
         text = self.script(request)
-        token_ids = tuple(text.encode()) + (0,)
+        token_ids = (*text.encode(), 0)
         return Completion(
             prompt_token_ids=tuple(request.prompt.encode()),
             token_ids=token_ids,

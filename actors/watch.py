@@ -1,0 +1,77 @@
+"""Watching a run from outside its nodes: everything shown comes from the database."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from azr.errors import StoreError
+from azr.progress import RunView
+from azr.report.moment import read_progress
+from azr.store import queries
+from azr.store.points import EventPoint
+from azr.types import PolicyVersion
+
+REREAD_SECONDS = 2.0
+"""Reading a long history costs the machine that plays it; this bounds how often."""
+
+NOTES = {
+    "recovered": "continuing from v{version}; steps after it that were undone: {steps_rolled_back}",
+    "node_started": "node is up at policy v{version}",
+    "seeding_started": "filling the buffers from the identity triplet",
+    "seeding_finished": "buffers hold {tasks} tasks after {rounds} rounds; self-play begins",
+    "replica_refused": "replica {replica} failed its proof at v{version} and serves nothing",
+}
+"""Events worth a line, by kind."""
+
+
+@dataclass(kw_only=True, eq=False)
+class RunWatch:
+    """Reads a run's database into a view, as often as that is worth it."""
+
+    database: Path
+    view: RunView
+    first_step: PolicyVersion = 0
+    """The step that the run was at when it was first seen."""
+    _started: float = field(default_factory=time.monotonic)
+    _next_reading: float = 0.0
+    _num_events: int | None = None
+
+    def begin(self) -> None:
+        """Look once before the nodes start, so that old events are not told again."""
+        self._num_events = 0
+        if self.database.exists():
+            with queries.open_history(self.database) as history:
+                self._num_events = len(queries.events(history))
+                self.first_step = queries.pipeline_summary(history).durable_version or 0
+
+    def refresh(self, *, now: bool = False) -> None:
+        """Show what is new; does nothing between readings or before there is a database."""
+        if not now and time.monotonic() < self._next_reading:
+            return
+        self._next_reading = time.monotonic() + REREAD_SECONDS
+        try:
+            with queries.open_history(self.database) as history:
+                events = queries.events(history)
+            progress = read_progress(self.database)
+        except StoreError:
+            return  # The node has not created its tables yet.
+        for event in events[self._num_events or 0 :]:
+            self._tell(event)
+        self._num_events = len(events)
+        elapsed = time.monotonic() - self._started
+        self.view.show(replace(progress, elapsed_seconds=elapsed))
+
+    def _tell(self, event: EventPoint) -> None:
+        wording = NOTES.get(event.kind)
+        fresh_run = event.kind == "recovered" and not event.facts.get("version")
+        if wording is not None and not fresh_run:
+            self.view.note(wording.format_map(_Known(event.facts)))
+
+
+class _Known(dict[str, object]):
+    """Facts by name; one that an event lacks reads as a question mark."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
