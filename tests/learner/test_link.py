@@ -17,7 +17,7 @@ from torch.distributed import TCPStore
 
 from azr.advantages import normalise
 from azr.config import RunConfig
-from azr.errors import LearnerError, ModelError, WeightSyncError
+from azr.errors import LearnerError, RunDirectoryError, WeightSyncError
 from azr.learner import checkpoint, child
 from azr.learner.link import LearnerProcess
 from azr.learner.step import Trainer
@@ -107,6 +107,18 @@ async def test_a_bug_in_the_process_is_an_error_and_leaves_it_usable(
     assert len(await learner.logprobs([[1, 2]])) == 1
 
 
+async def test_an_error_of_the_process_keeps_its_type(learner: LearnerProcess) -> None:
+    folder = Path(await learner.checkpoint(learner.version)).parent
+    aside = folder.rename(folder.with_name("aside"))
+    folder.write_text("a file where the folder should be")
+    try:
+        with pytest.raises(RunDirectoryError, match="could not be written"):
+            await learner.checkpoint(learner.version)
+    finally:
+        folder.unlink()
+        aside.rename(folder)
+
+
 async def test_a_cancelled_callers_reply_never_reaches_another(
     learner: LearnerProcess, batch_at: BatchAt
 ) -> None:
@@ -188,9 +200,15 @@ async def test_the_death_of_the_process_fails_all_callers_with_the_end_of_its_lo
     assert all("exit code -9" in failure and "policy v99" in failure for failure in failures)
 
 
-async def test_an_unusable_model_is_reported_as_such(config: RunConfig, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot be loaded"):
-        async with LearnerProcess.open(tmp_path / "nothing", config, tmp_path):
+async def test_a_process_that_cannot_start_is_reported_with_its_output(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho no torch here >&2\nexit 3\n")
+    broken.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    with pytest.raises(LearnerError, match=r"exit code 3(?s:.)*no torch here"):
+        async with LearnerProcess.open(tmp_path, config, tmp_path):
             raise AssertionError
 
 
@@ -214,30 +232,38 @@ def test_a_stuck_process_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "exit code -9" in stuck.see_out()
 
 
-PARENT = """
-import anyio, sys
-from pathlib import Path
-from azr.config import RunConfig
-from azr.learner.link import LearnerProcess
+def test_a_process_ends_by_itself_when_it_is_hung_up_on(tmp_path: Path) -> None:
+    left = child.Child(1, tmp_path / "learner.log")
+    thread = threading.Thread(target=list, args=(left.replies(),))
+    thread.start()
+    while not left.pid:
+        thread.join(0.01)
+    left.hang_up()
+    thread.join()
+    assert left.see_out() == "the learner process ended (exit code 0)"
 
-async def main():
-    async with LearnerProcess.open(Path(sys.argv[1]), RunConfig(), Path(sys.argv[2])) as learner:
-        print(learner.pid, flush=True)
-        await anyio.sleep_forever()
 
-anyio.run(main)
+ORPHAN = """
+import os, signal, sys
+from azr.learner.process import die_with_parent
+
+die_with_parent(os.getppid())
+print(os.getpid(), flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+PARENT = f"""
+import subprocess, sys
+subprocess.run([sys.executable, "-c", {ORPHAN!r}])
 """
 
 
-def test_even_a_stopped_process_dies_with_its_parent(model_path: Path, tmp_path: Path) -> None:
+def test_even_a_stopped_process_dies_with_its_parent() -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", PARENT, model_path, tmp_path], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
-        process = os.pidfd_open(pid)
-        os.kill(pid, signal.SIGSTOP)
+        orphan = os.pidfd_open(int(parent.stdout.readline()))
         parent.kill()
-    ended, _, _ = select.select([process], [], [], 30)  # readable once it has ended
-    os.close(process)
+    ended, _, _ = select.select([orphan], [], [], 30)  # readable once it has ended
+    os.close(orphan)
     assert ended
