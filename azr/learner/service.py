@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 from azr.config import RunConfig
 from azr.errors import AzrError, LearnerError
 from azr.learner import checkpoint
+from azr.learner.broadcast import WeightSender
 from azr.learner.protocol import (
     Command,
     Load,
@@ -32,7 +32,7 @@ class LearnerService:
 
     def __init__(self) -> None:
         self._trainer: Trainer | None = None
-        self._sender: Any = None
+        self._sender: WeightSender | None = None
         self._checkpoints = Path()
 
     def reply(self, request: Request) -> Reply:
@@ -80,10 +80,8 @@ class LearnerService:
         return self.trainer.config
 
     @property
-    def sender(self) -> Any:  # noqa: ANN401
+    def sender(self) -> WeightSender:
         if self._sender is None:
-            from azr.learner.broadcast import WeightSender  # noqa: PLC0415 # ty: ignore[import-not-found]
-
             self._sender = WeightSender(timeout_seconds=self.config.engine.update_timeout_seconds)
         return self._sender
 

@@ -17,6 +17,7 @@ from torch.distributed import TCPStore
 
 from azr.advantages import normalise
 from azr.config import RunConfig
+from azr.engine import wire
 from azr.errors import LearnerError, RunDirectoryError, WeightSyncError
 from azr.learner import checkpoint, child
 from azr.learner.link import LearnerProcess
@@ -150,7 +151,6 @@ async def test_a_late_answer_is_an_error_that_the_link_survives(
 async def test_weights_reach_a_replica_bit_for_bit_after_a_step(
     learner: LearnerProcess, config: RunConfig, batch_at: BatchAt
 ) -> None:
-    wire = pytest.importorskip("azr.engine.wire")
     await step(learner, batch_at)
     here = await twin(learner, config)
     address = await learner.rendezvous_info()
