@@ -62,22 +62,21 @@ _SHOWN = (
     .where(ProposalReferenceRow.admission_id.in_(sa.bindparam("ids", expanding=True)))
     .order_by(ProposalReferenceRow.admission_id, ProposalReferenceRow.position)
 )
-_OUTSTANDING = (
+_OUTSTANDING = (  # grouped by state first: the order of the queues' indices
     sa.select(AdmissionRow.role, AdmissionRow.task_type, sa.func.count())
     .where(
         AdmissionRow.run_id == sa.bindparam("run"),
-        AdmissionRow.role.in_(tuple(Role)),  # the index on the state begins with the role
         AdmissionRow.state.in_(WAITING),
         AdmissionRow.purpose == Purpose.TRAIN,
     )
-    .group_by(AdmissionRow.role, AdmissionRow.task_type),
+    .group_by(AdmissionRow.state, AdmissionRow.role, AdmissionRow.task_type),
     sa.select(RolloutRow.role, RolloutRow.task_type, sa.func.count())
     .where(
         RolloutRow.run_id == sa.bindparam("run"),
         RolloutRow.state.in_(UNTRAINED),
         RolloutRow.purpose == Purpose.TRAIN,
     )
-    .group_by(RolloutRow.role, RolloutRow.task_type),
+    .group_by(RolloutRow.state, RolloutRow.role, RolloutRow.task_type),
 )
 
 

@@ -8,11 +8,9 @@ from sqlalchemy.orm import InstrumentedAttribute
 from azr.store.context import RunContext
 from azr.store.models import AdmissionRow, RolloutRow
 from azr.store.states import AdmissionState, RolloutState
-from azr.types import Role
 
 _HELD_ADMISSIONS = (
     AdmissionRow.run_id == sa.bindparam("run"),
-    AdmissionRow.role.in_(tuple(Role)),  # the index on the state begins with the role
     AdmissionRow.state == AdmissionState.LEASED,
 )
 _HELD_ROLLOUTS = (

@@ -193,7 +193,7 @@ class AdmissionRow(Base):
 
     __table_args__ = (
         UniqueConstraint("run_id", "role", "task_type", "slot"),
-        Index(None, "run_id", "role", "state", "admission_id"),
+        Index("ix_admission_queue", "run_id", "state", "role", "task_type", "admission_id"),
     )
 
 

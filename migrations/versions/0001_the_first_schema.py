@@ -34,6 +34,8 @@ DROP_REASON = (
 JUDGEMENT = ("judgement", "valid", "invalid", "correct", "wrong", "bad_format")
 FINISH_REASON = ("finishreason", "stop", "length")
 
+QUEUE = ["run_id", "state", "role", "task_type", "admission_id"]
+"""What waits is found by state, however long the history."""
 LATE_KEYS = (("task", "proposal_id"), ("admission", "measures"))
 """They point at `rollout`, which points back, so they come after it where that matters."""
 
@@ -171,7 +173,7 @@ def create_work() -> None:
         column("created_at", REAL),
         sa.UniqueConstraint("run_id", "role", "task_type", "slot"),
     )
-    index("admission", "run_id", "role", "state", "admission_id")
+    op.create_index("ix_admission_queue", "admission", QUEUE)
     op.create_table(
         "proposal_reference",
         refers("admission_id", "admission.admission_id", primary=True),
@@ -230,8 +232,7 @@ def create_rollouts() -> None:
         column("dropped_at", REAL, null=True),
         sa.UniqueConstraint("admission_id"),
     )
-    queue = ["run_id", "state", "role", "task_type", "admission_id"]
-    op.create_index("ix_rollout_queue", "rollout", queue)
+    op.create_index("ix_rollout_queue", "rollout", QUEUE)
     for columns in (["task_id"], ["measures"], ["batch_id"], ["run_id", "generated_at"]):
         index("rollout", *columns)
     op.create_table(
