@@ -8,21 +8,35 @@ from __future__ import annotations
 
 import typer
 
-from azr.cli import config, report, status
+from azr.cli import bench, config, doctor, pretrain, report, run, status
 from azr.cli.errors import exits_cleanly
+
+ABOUT = """Absolute Zero Reasoner: one model proposes Python reasoning tasks, solves them, and
+learns from both.
+
+\b
+Examples:
+  azr doctor                what works on this machine
+  azr run                   play with the tiny model
+  azr status runs/NAME      where a run stands
+  azr run --help            options and more examples
+"""
 
 app = typer.Typer(
     name="azr",
-    help="Absolute Zero Reasoner: one model proposes Python reasoning tasks, solves them,"
-    " and learns from both. Start with `azr run`.",
+    help=ABOUT,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command()(run.run)
 app.command()(status.status)
 app.command()(report.report)
+app.command()(doctor.doctor)
+app.command()(pretrain.pretrain)
 app.add_typer(config.app, name="config")
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

@@ -1,0 +1,61 @@
+"""Everything that can be refused before Ray, torch or vLLM are started, cheapest first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+
+from azr.config import RunConfig, SandboxSection
+from azr.errors import ConfigError, SandboxUnavailableError
+from azr.run_directory import MIB, RunDirectory, check_usable
+
+BYTES_PER_TOKEN = 12
+"""Of a stored rollout: ids compressed, log-probs, text, its row and its indices."""
+OVERSAMPLING = 2
+"""Rollouts stored for each that is trained on: seeds, measurements, stale ones."""
+CHECKPOINT_FACTOR = 8
+"""Checkpoint over model files: float32 weights and two moments, from bfloat16 files."""
+FIXED_MIB = 256
+"""Logs, the report, and the database's write-ahead log."""
+
+
+def check_run(config: RunConfig, directory: RunDirectory, *, resume: bool, nodes: int) -> None:
+    """Raise the AzrError of the first thing that this run would fail on."""
+    if nodes > 1:
+        raise ConfigError(
+            f"--nodes {nodes} is not supported yet: this version plays on one node",
+            hint="Leave --nodes out.",
+        )
+    from azr.engine.model_check import check_model
+    from azr.model_path import resolve_model
+    from azr.store.engine import database_path
+
+    if config.store.url and database_path(config.store.url).exists() and not resume:
+        raise ConfigError(
+            f"{config.store.url} exists already: a new run needs a new database",
+            hint="Name another file in --db, or continue the run in it with --resume DIR.",
+        )
+    model = check_model(resolve_model(config.run.model))
+    check_usable(directory, resume=resume, needed_mib=needed_mib(config, model.path))
+    _check_jail(config.sandbox)
+
+
+def _check_jail(config: SandboxSection) -> None:
+    """Model-written programs run in jails only: without one there is no run."""
+    from azr.sandbox.selftest import probe
+
+    report = anyio.run(probe, config)
+    broken = [check.promise for check in report.checks if not check.kept]
+    if broken:
+        raise SandboxUnavailableError(f"the jail does not hold on this machine: {broken[0]}")
+
+
+def needed_mib(config: RunConfig, model_folder: Path) -> int:
+    """A generous estimate of what the run will write, in MiB."""
+    model_bytes = sum(file.stat().st_size for file in model_folder.glob("*.safetensors"))
+    # One more than are kept exists while the newest is written.
+    checkpoints = model_bytes * CHECKPOINT_FACTOR * (config.learner.keep_checkpoints + 1)
+    tokens = config.prompts.max_prompt_tokens + config.prompts.max_response_tokens
+    rows = config.run.steps * config.learner.batch_rollouts * 6 * OVERSAMPLING
+    return FIXED_MIB + (checkpoints + rows * tokens * BYTES_PER_TOKEN) // MIB
