@@ -2,7 +2,7 @@
 
 config.toml     the resolved config
 azr.sqlite      every rollout, task, step and metric (unless store.url says otherwise)
-checkpoints/vN/ weights in Hugging Face format, optimizer, manifest
+checkpoints/    the newest steps: weights in Hugging Face format, optimizer, manifest
 metrics.jsonl   one line per learner step
 logs/           one file per process
 report/         index.html, report.md and the plots
@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azr.errors import RunDirectoryError
-from azr.types import PolicyVersion
 
 MIB = 1 << 20
 
@@ -42,9 +41,6 @@ class RunDirectory:
     @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
-
-    def checkpoint(self, version: PolicyVersion) -> Path:
-        return self.checkpoints / f"v{version}"
 
     @property
     def metrics(self) -> Path:

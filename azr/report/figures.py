@@ -7,6 +7,7 @@ same scale. Thin lines are measured values, thick ones their mean over the last
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -102,13 +103,11 @@ def staleness(history: History) -> Figure:
 def throughput(history: History) -> Figure:
     figure, axes = _single()
     windows = history.throughput[:-1]  # the last one may not be over
+    sampled = [window.generated_tokens / history.window_seconds for window in windows]
     starts = [window.start for window in windows]
-    for label, colour, tokens in (
-        ("sampled by the engine", "#0072B2", [window.generated_tokens for window in windows]),
-        ("trained on", "#D55E00", [window.trained_tokens for window in windows]),
-    ):
-        rates = [count / history.window_seconds for count in tokens]
-        axes.step(starts, rates, where="post", color=colour, label=label, linewidth=1.8)
+    axes.step(starts, sampled, where="post", color="#0072B2", label="sampled by the engine")
+    ends, trained = zip(*trained_rates(history), strict=True) if history.steps else ((), ())
+    axes.step(ends, trained, where="pre", color="#D55E00", label="trained on, since the last step")
     for step in history.steps:
         axes.axvline(history.seconds_into_run(step), color="0.85", linewidth=0.7, zorder=0)
     axes.set_xlabel("seconds since the first rollout (grey: a learner step)")
@@ -202,6 +201,20 @@ def smoothed(values: Sequence[float], window: int = SMOOTHING_STEPS) -> list[flo
         recent = values[max(0, index + 1 - window) : index + 1]
         means.append(sum(recent) / len(recent))
     return means
+
+
+def trained_rates(history: History) -> Points:
+    """(seconds into the run, tokens per second since the step before) of each step."""
+    rates: list[tuple[float, float]] = []
+    previous: float | None = None
+    for step in history.steps:
+        at = history.seconds_into_run(step)
+        tokens = sum(
+            row.num_rollouts * row.mean_tokens for row in history.cells if row.step == step.step
+        )
+        rates.append((at, tokens / (at - previous) if previous is not None else math.nan))
+        previous = at
+    return rates
 
 
 def _by_role(

@@ -1,5 +1,6 @@
 """Laws of the report: what it says is what the history holds, and it draws any history."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from azr.progress import BUSY_SECONDS_METRIC
 from azr.report import pages
-from azr.report.figures import PLOTS, smoothed
+from azr.report.figures import PLOTS, smoothed, trained_rates
 from azr.report.figures import reward as reward_figure
 from azr.report.figures import staleness as staleness_figure
 from azr.report.history import History
@@ -48,6 +49,13 @@ def test_the_staleness_plot_shows_shares_of_all_rows(learned: History):
     bars = staleness_figure(learned).axes[0].patches
     assert sum(bar.get_height() for bar in bars) == pytest.approx(1)  # ty: ignore[missing-attribute]
     assert bars[2].get_height() == pytest.approx(1300 / 2880)  # ty: ignore[missing-attribute]
+
+
+def test_trained_tokens_are_spread_over_the_time_since_the_step_before(learned: History):
+    (_, first), (second_at, second), *_ = trained_rates(learned)
+    assert math.isnan(first)
+    tokens = sum(row.num_rollouts * row.mean_tokens for row in learned.cells if row.step == 2)
+    assert (second_at, second) == (36, pytest.approx(tokens / 8))
 
 
 def test_a_trailing_mean_uses_only_what_came_before():
