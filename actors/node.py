@@ -27,6 +27,7 @@ from actors.proposer import Proposer
 from actors.publisher import Publisher
 from actors.seeder import fill_buffers
 from actors.solver import Solver
+from actors.together import opened_together
 from azr.config import RunConfig
 from azr.engine.canary import canary_sequences
 from azr.engine.replica import VllmReplica
@@ -95,13 +96,13 @@ class Node:
             durable = await store.latest_durable()
             version, path = durable or (0, str(resolve_model(self.config.run.model)))
             await store.recover(version)
-            sandbox = await stack.enter_async_context(SandboxPool.open(self.config.sandbox))
             model = Path(path)
-            learner = await stack.enter_async_context(
-                LearnerProcess.open(model, self.config, self.directory.root)
-            )
-            replica = await stack.enter_async_context(
-                VllmReplica.open(str(model), self.config, name="replica-0", version=version)
+            sandbox, learner, replica = await stack.enter_async_context(
+                opened_together(
+                    SandboxPool.open(self.config.sandbox),
+                    LearnerProcess.open(model, self.config, self.directory.root),
+                    VllmReplica.open(str(model), self.config, name="replica-0", version=version),
+                )
             )
             channel = GlooWeightChannel(
                 learner,

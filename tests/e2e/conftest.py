@@ -1,0 +1,93 @@
+"""Real runs: `azr run` in a process of its own, with vLLM, nsjail, Ray and SQLite."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+BATCH_ROLLOUTS = 4
+SMALL = (
+    f"learner.batch_rollouts={BATCH_ROLLOUTS}",
+    "selfplay.seed_batches=2",
+    "selfplay.attempts=3",
+    "learner.checkpoint_every_steps=3",
+)
+RUN_SECONDS = 420.0
+"""A deadline against hanging, for machines far slower than a laptop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A finished run."""
+
+    directory: Path
+    output: str
+
+    def query(self, sql: str) -> list[tuple]:
+        return query(self.directory, sql)
+
+
+def query(directory: Path, sql: str) -> list[tuple]:
+    """Plain SQL on a run's database, as a user would ask it."""
+    with sqlite3.connect(directory / "azr.sqlite", timeout=30) as connection:
+        rows = connection.execute(sql).fetchall()
+    connection.close()
+    return rows
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "azr", *map(str, arguments)]
+
+
+def overrides(settings: Sequence[str]) -> list[str]:
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+def play(directory: Path, *, steps: int, settings: Sequence[str] = ()) -> Played:
+    """Run to the last step."""
+    words = command("run", "--run-dir", directory, "--steps", str(steps))
+    finished = subprocess.run(
+        [*words, *overrides([*SMALL, *settings])],
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return Played(directory, finished.stdout)
+
+
+@contextmanager
+def playing(words: Sequence[str], log: Path) -> Generator[subprocess.Popen[bytes]]:
+    """A run in the background; killed with its process group if the test leaves early."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(words, stdout=output, stderr=output, start_new_session=True)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, 9)
+            process.wait(timeout=60)
+
+
+def wait_until(condition: Callable[[], bool], *, what: str, seconds: float = RUN_SECONDS) -> None:
+    """Poll another process's work, with a deadline."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"no {what} within {seconds:g} s"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="session")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """One asynchronous run of ten steps that the tests of this folder look at."""
+    return play(tmp_path_factory.mktemp("e2e") / "run", steps=10)

@@ -1,0 +1,90 @@
+"""kill -9 of the driver and of the node, mid-run; then `--resume` goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import (
+    BATCH_ROLLOUTS,
+    RUN_SECONDS,
+    SMALL,
+    command,
+    overrides,
+    playing,
+    query,
+    wait_until,
+)
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+STEPS = 8
+
+
+def committed_steps(directory: Path) -> int:
+    if not (directory / "azr.sqlite").exists():
+        return 0
+    try:
+        ((steps,),) = query(directory, "select count(*) from learner_step where state = 'live'")
+    except Exception:  # noqa: BLE001 -- the tables may not be there yet
+        return 0
+    return steps
+
+
+def node_process(driver: int) -> psutil.Process:
+    """The node's Ray worker: a descendant of the driver that hosts the learner's child."""
+    family = psutil.Process(driver).children(recursive=True)
+    return next(process for process in family if "NodeActor" in " ".join(process.cmdline()))
+
+
+@pytest.mark.parametrize("victim", ["node", "driver"])
+def test_a_killed_run_resumes_without_losing_or_repeating_a_row(tmp_path: Path, victim: str):
+    directory = tmp_path / "run"
+    words = command("run", "--run-dir", directory, "--steps", str(STEPS), *overrides(SMALL))
+    with playing(words, tmp_path / "first.log") as driver:
+        wait_until(lambda: committed_steps(directory) >= 5, what="fifth step")
+        node = node_process(driver.pid)
+        if victim == "driver":
+            os.kill(driver.pid, signal.SIGKILL)
+        else:
+            node.kill()
+        assert driver.wait(timeout=120) != 0
+        node.wait(timeout=120)
+    before = dict(query(directory, "select state, count(*) from rollout group by 1"))
+
+    resumed = subprocess.run(
+        command("run", "--resume", directory),
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    live = query(directory, "select version from learner_step where state = 'live' order by 1")
+    assert [version for (version,) in live] == list(range(1, STEPS + 1))
+    undone = query(directory, "select count(*) from learner_step where state = 'rolled_back'")
+    assert undone[0][0] >= 1, "the kill came right after a checkpoint; nothing was at stake"
+
+    twice = query(
+        directory,
+        "select rollout_id from batch_row where live group by rollout_id having count(*) > 1",
+    )
+    assert twice == []
+    ((trained, in_live_batches),) = query(
+        directory,
+        "select (select count(*) from rollout where state = 'trained'),"
+        " (select count(*) from batch_row where live)",
+    )
+    assert trained == in_live_batches == STEPS * 6 * BATCH_ROLLOUTS
+    after = dict(query(directory, "select state, count(*) from rollout group by 1"))
+    assert sum(after.values()) > sum(before.values())
+    ((lost,),) = query(
+        directory,
+        "select count(*) from rollout where state = 'dropped' and drop_reason is null",
+    )
+    assert lost == 0
