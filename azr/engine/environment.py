@@ -42,6 +42,10 @@ _CPU = {
     # The worker runs in the node's own process (`azr.engine.thread_engine`).
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
 }
+_IPC = {
+    # Memory handles travel pickled, from the learner's process to vLLM's on one machine.
+    "VLLM_ALLOW_INSECURE_SERIALIZATION": "1",
+}
 _READ_AT_IMPORT = {"OMP_NUM_THREADS": "torch", "TORCHDYNAMO_DISABLE": "torch._dynamo"}
 """Variables that cannot be changed once the named module has been imported."""
 _MUST_BE_UNSET = ("VLLM_CPU_KVCACHE_SPACE",)
@@ -62,7 +66,9 @@ def resolve_device(config: RunConfig) -> Device:
 
 def engine_environment(config: RunConfig) -> dict[str, str]:
     """Variables for every process that opens a replica, before it imports torch."""
-    wanted = _EVERYWHERE | (_CPU if resolve_device(config) == "cpu" else {})
+    on_cpu = resolve_device(config) == "cpu"
+    may_use_ipc = not on_cpu and config.engine.weight_backend in ("auto", "ipc")
+    wanted = _EVERYWHERE | (_CPU if on_cpu else {}) | (_IPC if may_use_ipc else {})
     quiet = {name: os.environ.get(name, value) for name, value in _QUIET.items()}
     return wanted | quiet | dict.fromkeys(_MUST_BE_UNSET, "")
 

@@ -10,48 +10,69 @@ from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from azr.config import RunConfig
-from azr.engine.environment import Device
+from azr.engine.environment import Device, resolve_device
 from azr.engine.model_check import ModelFacts
 from azr.engine.plugin import register
 from azr.engine.thread_engine import ThreadEngine
+from azr.engine.weight_backend import WeightBackend, weight_backend
 
 WORKER_EXTENSION = "azr.engine.worker_extension.ReplicaWorker"
 
 
 class RunningEngine(Protocol):
-    """A live AsyncLLM with a way to stop it."""
+    """A live AsyncLLM, how its weights change, and a way to stop it."""
 
-    llm: AsyncLLM
+    @property
+    def llm(self) -> AsyncLLM: ...
+
+    @property
+    def weight_backend(self) -> WeightBackend: ...
 
     def shutdown(self) -> None: ...
 
 
-@dataclass
+@dataclass(frozen=True)
+class ThreadedEngine:
+    """CPU: engine core and worker in a thread of this process."""
+
+    thread: ThreadEngine
+    weight_backend: WeightBackend
+
+    @property
+    def llm(self) -> AsyncLLM:
+        return self.thread.llm
+
+    def shutdown(self) -> None:
+        self.thread.shutdown()
+
+
+@dataclass(frozen=True)
 class ProcessEngine:
     """Stock AsyncLLM: engine core and workers are child processes."""
 
     llm: AsyncLLM
+    weight_backend: WeightBackend
 
     def shutdown(self) -> None:
         self.llm.shutdown(timeout=0)
 
 
-def launch(
-    facts: ModelFacts, config: RunConfig, *, device: Device, weight_backend: str
-) -> RunningEngine:
+def launch(facts: ModelFacts, config: RunConfig) -> RunningEngine:
     """Load the model and start the engine. Blocks for seconds: call it in a thread.
 
     Raises whatever vLLM raises.
     """
     register()
-    arguments = engine_arguments(facts, config, device=device, weight_backend=weight_backend)
+    device = resolve_device(config)
+    backend = weight_backend(config, cuda=device == "cuda", shared_device=_shares_gpu(device))
+    arguments = engine_arguments(facts, config, device=device, backend=backend)
     if device == "cpu":
-        return ThreadEngine(arguments)
-    return ProcessEngine(AsyncLLM.from_engine_args(arguments))
+        return ThreadedEngine(ThreadEngine(arguments), backend)
+    return ProcessEngine(AsyncLLM.from_engine_args(arguments), backend)
 
 
 def engine_arguments(
-    facts: ModelFacts, config: RunConfig, *, device: Device, weight_backend: str
+    facts: ModelFacts, config: RunConfig, *, device: Device, backend: WeightBackend
 ) -> AsyncEngineArgs:
     """Settings of vLLM for one replica."""
     engine = config.engine
@@ -63,7 +84,7 @@ def engine_arguments(
         kv_cache_memory_bytes=engine.kv_cache_mib << 20,
         seed=config.run.seed,
         logprobs_mode="processed_logprobs",
-        weight_transfer_config=WeightTransferConfig(backend=weight_backend),
+        weight_transfer_config=WeightTransferConfig(backend=backend),
         worker_extension_cls=WORKER_EXTENSION,
         disable_log_stats=True,
         use_tqdm_on_load=False,
@@ -75,3 +96,10 @@ def engine_arguments(
         # With room for every prompt at once no prompt is ever split.
         arguments.max_num_batched_tokens = engine.max_sequences * engine.max_model_len_tokens
     return arguments
+
+
+def _shares_gpu(device: Device) -> bool:
+    """Whether learner and replica must share a GPU: they do where there is only one."""
+    import torch  # noqa: PLC0415 -- initialises CUDA's driver; not needed on CPU
+
+    return device == "cuda" and torch.cuda.device_count() == 1

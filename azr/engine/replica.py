@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio.abc import TaskGroup
 from anyio.to_thread import run_sync
 
 from azr.config import RunConfig
 from azr.engine.activity import Activity
 from azr.engine.concurrently import concurrently
-from azr.engine.environment import require_environment, resolve_device
+from azr.engine.environment import require_environment
 from azr.engine.gate import Eligibility, Gate
 from azr.engine.lifeline import Lifeline
 from azr.engine.model_check import ModelFacts, check_model
-from azr.engine.weight_backend import weight_backend
-from azr.errors import EngineError, ModelError, WeightSyncError
+from azr.errors import AzrError, EngineError, ModelError
 from azr.types import Completion, PolicyVersion, SamplingRequest
 
 if TYPE_CHECKING:
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from azr.engine.launch import RunningEngine
 
 log = logging.getLogger(__name__)
-
-_JOIN_SECONDS = 5.0
-"""Grace for a worker's staging thread once the sender has seen everybody finish."""
 
 
 class VllmReplica:
@@ -55,9 +52,11 @@ class VllmReplica:
         *,
         name: str,
         version: PolicyVersion,
+        background: TaskGroup,
     ) -> None:
         """Wrap a running engine; use `open` instead."""
         from azr.engine.session import Session  # noqa: PLC0415 -- imports vLLM
+        from azr.engine.weight_update import weight_update  # noqa: PLC0415
 
         self.name = name
         self.facts = facts
@@ -69,6 +68,9 @@ class VllmReplica:
         self._tokenizer = engine.llm.get_tokenizer()
         self._config = config.engine
         self._session = Session(engine.llm, name)
+        self._update = weight_update(
+            engine.weight_backend, self._session, engine.llm, config.engine, background
+        )
         self._gate = Gate()
         self._sampling = Lifeline()
         self._num_swaps = 0
@@ -94,8 +96,10 @@ class VllmReplica:
         require_environment(config)
         engine = await run_sync(_launch, facts, config)
         try:
-            replica = cls(engine, facts, config, name=name, version=version)
             async with anyio.create_task_group() as background:
+                replica = cls(
+                    engine, facts, config, name=name, version=version, background=background
+                )
                 await replica._start()
                 background.start_soon(replica._session.watch, name=f"{name}/watch")
                 try:
@@ -135,20 +139,19 @@ class VllmReplica:
 
     async def init_transfer(self, info: Mapping[str, str | int | float]) -> None:
         """Tell the workers where the sender is; they join when they first receive."""
-        from vllm.distributed.weight_transfer.base import (  # noqa: PLC0415
-            WeightTransferInitRequest,
-        )
-
-        request = WeightTransferInitRequest(init_info=dict(info))
-        await self._call("transfer setup", self._llm.init_weight_transfer_engine, request)
+        await self._update.prepare(info)
 
     async def begin_receive(self) -> None:
-        """Receive the next broadcast in the background; generation goes on."""
-        await self._call("staging", self._llm.collective_rpc, "stage_weights")
+        """Be ready for the next broadcast; returns at once."""
+        await self._update.begin()
+
+    async def deliver(self, payload: str) -> None:
+        """Hand over what the learner exported, where weights travel by memory handle."""
+        await self._update.deliver(payload)
 
     async def abort_receive(self) -> None:
-        """Forget what was received; the weights in service stay."""
-        await self._call("aborting a transfer", self._llm.collective_rpc, "discard_staged")
+        """Forget a broadcast that was called off."""
+        await self._update.abort()
 
     async def commit(self, version: PolicyVersion) -> float:
         """Put the received weights into service; returns the pause in seconds.
@@ -160,18 +163,16 @@ class VllmReplica:
             WeightSyncError: nothing complete was received; the old weights serve on.
             EngineError: the swap itself failed, and the replica with it.
         """
-        try:
-            await self._call(
-                "receiving", self._llm.collective_rpc, "finish_staging", None, (_JOIN_SECONDS,)
-            )
-        except EngineError as error:
-            if self._session.alive.cause is None:
-                raise WeightSyncError(str(error)) from None
-            raise
+        await self._update.arrived()
         with anyio.CancelScope(shield=True):
             self._gate.move(Eligibility.PROVING)
             try:
-                pause_seconds = await self._swap(version)
+                await self._update.apply(version)
+                # Salted by swap, not by version: a version that is sent again after a failed
+                # proof must not find what the damaged weights left in the prefix cache.
+                self._num_swaps += 1
+                self.version = version
+                pause_seconds = await self._update.resume()
             except EngineError as error:
                 # The model may be half old, half new: it must never run again.
                 self._session.alive.cut(error)
@@ -242,30 +243,6 @@ class VllmReplica:
     def _decode(self, token_ids: Sequence[int]) -> str:
         return self._tokenizer.decode(list(token_ids), skip_special_tokens=False)
 
-    async def _swap(self, version: PolicyVersion) -> float:
-        """Pause, load the staged weights, resume; seconds between pause and resume."""
-        from vllm.distributed.weight_transfer.base import (  # noqa: PLC0415
-            WeightTransferUpdateRequest,
-        )
-
-        await self._call("opening the swap", self._llm.start_weight_update)
-        started = anyio.current_time()
-        # The method behind `pause_generation`, without that one's fixed sleep of 20 ms.
-        await self._call(
-            "pausing",
-            self._llm.engine_core.pause_scheduler_async,
-            "keep",
-            self._config.kv_on_update == "recompute",
-        )
-        await self._call("loading", self._llm.update_weights, WeightTransferUpdateRequest())
-        await self._call("loading", self._llm.finish_weight_update, str(version))
-        # Salted by swap, not by version: a version that is sent again after a failed
-        # proof must not find what the damaged weights left in the prefix cache.
-        self._num_swaps += 1
-        self.version = version
-        await self._call("resuming", self._llm.resume_generation)
-        return anyio.current_time() - started
-
     @property
     def _salt(self) -> str:
         return f"v{self.version}.{self._num_swaps}"
@@ -281,9 +258,9 @@ def _launch(facts: ModelFacts, config: RunConfig) -> RunningEngine:
     """Import vLLM and start it. Blocks; runs in a thread."""
     from azr.engine.launch import launch  # noqa: PLC0415
 
-    device = resolve_device(config)
-    backend = weight_backend(config, cuda=device == "cuda", shared_device=False)
     try:
-        return launch(facts, config, device=device, weight_backend=backend)
+        return launch(facts, config)
+    except AzrError:
+        raise
     except Exception as error:  # vLLM raises anything; the cause stays attached
         raise EngineError(f"vLLM did not start on {facts.path}: {error}") from error

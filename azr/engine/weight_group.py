@@ -112,12 +112,15 @@ class WeightGroup:
             if is_new:
                 size = self._world_size(members)
                 await self._bounded(self._learner.open_weight_group, size, self._epoch)
-            return await self._bounded(self._learner.send_weights, self._epoch, self._engine.dtype)
+            sent = await self._bounded(self._learner.send_weights, self._epoch, self._engine.dtype)
+            if "payload" in sent:
+                await concurrently(lambda member: member.deliver(str(sent["payload"])), members)
         except BaseException:
             self._members = []
             for replica in members:
                 await farewell(replica.abort_receive)
             raise
+        return sent
 
     async def _reach(
         self,

@@ -204,7 +204,7 @@ class Bench:
     @property
     def core(self) -> Any:  # noqa: ANN401 -- vLLM's engine core, typed in no stub
         """The engine core behind the replica, to look into and to break on purpose."""
-        return self.replica._engine.core  # ty: ignore[missing-attribute]
+        return self.replica._engine.thread.core  # ty: ignore[missing-attribute]
 
     @property
     def model(self) -> Any:  # noqa: ANN401

@@ -126,15 +126,17 @@ def test_a_refused_request_fails_alone(engine_host: EngineHost) -> None:
 
 
 async def wait_too_long(bench: Bench) -> str:
-    impatient = VllmReplica(
-        bench.replica._engine,
-        bench.replica.facts,
-        run_config({"request_timeout_seconds": 0.05}),
-        name="impatient",
-        version=0,
-    )
-    with pytest.raises(EngineError) as late:
-        await impatient.sample(requests(4, max_tokens=150))
+    async with anyio.create_task_group() as background:
+        impatient = VllmReplica(
+            bench.replica._engine,
+            bench.replica.facts,
+            run_config({"request_timeout_seconds": 0.05}),
+            name="impatient",
+            version=bench.replica.version,
+            background=background,
+        )
+        with pytest.raises(EngineError) as late:
+            await impatient.sample(requests(4, max_tokens=150))
     return str(late.value)
 
 
