@@ -60,8 +60,15 @@ def resolve_device(config: RunConfig) -> Device:
     """
     if config.engine.device != "auto":
         return config.engine.device
-    has_gpu = any(Path("/dev").glob("nvidia[0-9]*"))
-    return "cuda" if has_gpu and not _is_cpu_build() else "cpu"
+    return "cuda" if num_gpus() and not _is_cpu_build() else "cpu"
+
+
+def num_gpus() -> int:
+    """NVIDIA GPUs that this process may use."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def engine_environment(config: RunConfig) -> dict[str, str]:

@@ -14,7 +14,7 @@ from azr.engine.environment import Device, resolve_device
 from azr.engine.model_check import ModelFacts
 from azr.engine.plugin import register
 from azr.engine.thread_engine import ThreadEngine
-from azr.engine.weight_backend import WeightBackend, weight_backend
+from azr.engine.weight_backend import WeightBackend, backend_of_run
 
 WORKER_EXTENSION = "azr.engine.worker_extension.ReplicaWorker"
 
@@ -64,7 +64,7 @@ def launch(facts: ModelFacts, config: RunConfig) -> RunningEngine:
     """
     register()
     device = resolve_device(config)
-    backend = weight_backend(config, cuda=device == "cuda", shared_device=_shares_gpu(device))
+    backend = backend_of_run(config)
     arguments = engine_arguments(facts, config, device=device, backend=backend)
     if device == "cpu":
         return ThreadedEngine(ThreadEngine(arguments), backend)
@@ -96,10 +96,3 @@ def engine_arguments(
         # With room for every prompt at once no prompt is ever split.
         arguments.max_num_batched_tokens = engine.max_sequences * engine.max_model_len_tokens
     return arguments
-
-
-def _shares_gpu(device: Device) -> bool:
-    """Whether learner and replica must share a GPU: they do where there is only one."""
-    import torch  # noqa: PLC0415 -- initialises CUDA's driver; not needed on CPU
-
-    return device == "cuda" and torch.cuda.device_count() == 1

@@ -5,9 +5,19 @@ from __future__ import annotations
 from typing import Literal
 
 from azr.config import RunConfig
+from azr.engine.environment import num_gpus, resolve_device
 from azr.errors import ConfigError
 
 type WeightBackend = Literal["gloo", "nccl", "ipc"]
+
+
+def backend_of_run(config: RunConfig) -> WeightBackend:
+    """The backend on this machine; replica and learner both ask here.
+
+    They share a GPU exactly where there is only one.
+    """
+    cuda = resolve_device(config) == "cuda"
+    return weight_backend(config, cuda=cuda, shared_device=cuda and num_gpus() == 1)
 
 
 def weight_backend(config: RunConfig, *, cuda: bool, shared_device: bool) -> WeightBackend:

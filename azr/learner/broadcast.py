@@ -11,15 +11,54 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Protocol
 
 import torch
 from torch.distributed import TCPStore, Work
 
+from azr.config import RunConfig
 from azr.engine import wire
+from azr.engine.weight_backend import backend_of_run
 from azr.errors import WeightSyncError
 
 _MAX_IN_FLIGHT = 3
 """Buckets being sent while the next one is packed."""
+
+
+type NamedParameters = Iterable[tuple[str, torch.Tensor]]
+
+
+class Sender(Protocol):
+    """What the learner's process does with weights, whatever carries them."""
+
+    def rendezvous_info(self) -> dict[str, str | int]: ...
+
+    def open_group(self, world_size: int, epoch: int) -> None: ...
+
+    def send(
+        self, named_parameters: NamedParameters, *, epoch: int, dtype: str
+    ) -> dict[str, float | str]: ...
+
+    def drop_group(self) -> None: ...
+
+
+def open_sender(config: RunConfig, named_parameters: NamedParameters) -> Sender:
+    """The sender for this machine: gloo for replicas on CPU, else by vLLM's engines.
+
+    `named_parameters` are the live ones; GPU replicas are told their shapes early.
+    """
+    engine = config.engine
+    backend = backend_of_run(config)
+    if backend == "gloo":
+        return WeightSender(timeout_seconds=engine.update_timeout_seconds)
+    from azr.learner.device_broadcast import DeviceSender  # noqa: PLC0415 -- imports vLLM
+
+    return DeviceSender(
+        backend,
+        named_parameters,
+        dtype=engine.dtype,
+        timeout_seconds=engine.update_timeout_seconds,
+    )
 
 
 class WeightSender:
@@ -70,7 +109,7 @@ class WeightSender:
         self._epoch = epoch
 
     def send(
-        self, named_parameters: Iterable[tuple[str, torch.Tensor]], *, epoch: int, dtype: str
+        self, named_parameters: NamedParameters, *, epoch: int, dtype: str
     ) -> dict[str, float | str]:
         """Broadcast parameters, cast to `dtype` ("float32" or "bfloat16").
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from azr.config import RunConfig
 from azr.errors import AzrError, LearnerError
 from azr.learner import checkpoint
-from azr.learner.broadcast import WeightSender
+from azr.learner.broadcast import Sender, open_sender
 from azr.learner.protocol import (
     Command,
     Load,
@@ -32,7 +32,7 @@ class LearnerService:
 
     def __init__(self) -> None:
         self._trainer: Trainer | None = None
-        self._sender: WeightSender | None = None
+        self._sender: Sender | None = None
         self._checkpoints = Path()
 
     def reply(self, request: Request) -> Reply:
@@ -80,9 +80,10 @@ class LearnerService:
         return self.trainer.config
 
     @property
-    def sender(self) -> WeightSender:
+    def sender(self) -> Sender:
         if self._sender is None:
-            self._sender = WeightSender(timeout_seconds=self.config.engine.update_timeout_seconds)
+            parameters = self.trainer.policy.model.named_parameters()
+            self._sender = open_sender(self.config, parameters)
         return self._sender
 
     def _load(self, command: Load) -> PolicyVersion:
