@@ -80,7 +80,11 @@ def run(
     check_run(resolved, directory, resume=resume is not None, nodes=nodes)
     with locked(directory):
         config_files.write(resolved, directory.config)
-        summary = _play(resolved, directory, console, resume=resume is not None, nodes=nodes)
+        try:
+            summary = _play(resolved, directory, console, resume=resume is not None, nodes=nodes)
+        except KeyboardInterrupt:
+            typer.echo(f"aborted: azr run --resume {directory.root} continues", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
     if summary.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
 
