@@ -22,21 +22,23 @@ async def opened_together[A, B, C](
     """
     closing = anyio.Event()
 
-    async def hold[T](manager: AbstractAsyncContextManager[T], opened: list[T]) -> None:
+    async def hold[T](
+        manager: AbstractAsyncContextManager[T], opened: list[T], ready: anyio.Event
+    ) -> None:
         async with manager as part:
             opened.append(part)
-            ready[manager].set()
+            ready.set()
             await closing.wait()
 
-    ready = {manager: anyio.Event() for manager in (first, second, third)}
+    ready = [anyio.Event() for _ in range(3)]
     firsts: list[A] = []
     seconds: list[B] = []
     thirds: list[C] = []
     async with anyio.create_task_group() as holders:
-        holders.start_soon(hold, first, firsts)
-        holders.start_soon(hold, second, seconds)
-        holders.start_soon(hold, third, thirds)
-        for event in ready.values():
+        holders.start_soon(hold, first, firsts, ready[0])
+        holders.start_soon(hold, second, seconds, ready[1])
+        holders.start_soon(hold, third, thirds, ready[2])
+        for event in ready:
             await event.wait()
         try:
             yield firsts[0], seconds[0], thirds[0]

@@ -121,7 +121,8 @@ class Store(Protocol):
 
         New ones only while the cell's outstanding rows (admissions not yet
         sampled plus rollouts GENERATED, JUDGED, READY or CLAIMED) stay below
-        `outstanding_limit`. References are K tasks of the type's buffer with
+        `outstanding_limit`, and only if the learner is not beyond `version`, for which
+        the limit was computed. References are K tasks of the type's buffer with
         `visible_from <= version`, drawn by
         `draw_without_replacement(pool, K, derive_seed(seed, "references", type, slot))`
         over ordinals; induction draws one program over the concatenated

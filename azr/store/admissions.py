@@ -16,7 +16,7 @@ from azr.seeds import derive_seed
 from azr.store import tasks
 from azr.store.context import RunContext
 from azr.store.leases import leasable
-from azr.store.models import AdmissionRow, ProposalReferenceRow, RolloutRow
+from azr.store.models import AdmissionRow, ProposalReferenceRow, RolloutRow, RunRow
 from azr.store.states import AdmissionState, RolloutState
 from azr.types import CELLS, Admission, Cell, PolicyVersion, Purpose, Role, TaskType
 
@@ -54,6 +54,7 @@ _HIGHEST = sa.select(sa.func.max(AdmissionRow.slot)).where(
     AdmissionRow.role == sa.bindparam("role"),
     AdmissionRow.task_type == sa.bindparam("type"),
 )
+_LEARNER_VERSION = sa.select(RunRow.learner_version).where(RunRow.run_id == sa.bindparam("run"))
 _LOAD = sa.select(AdmissionRow.__table__).where(
     AdmissionRow.admission_id.in_(sa.bindparam("ids", expanding=True))
 )
@@ -90,10 +91,16 @@ def admit_proposals(
     outstanding_limit: int,
     version: PolicyVersion,
 ) -> list[Admission]:
-    """Returned leases first, then new admissions while the cell has room."""
+    """Returned leases first, then new admissions while the cell has room.
+
+    Nothing new if the learner moved beyond `version`: the limit was computed for
+    that version, and a step in between would let rows of the old policy pass as new.
+    """
     cell = Cell(Role.PROPOSE, task_type)
     ids = _lease(connection, run, Role.PROPOSE, [task_type], owner, at_most)
-    room = outstanding_limit - outstanding(connection, run)[cell]
+    room = 0
+    if learner_version(connection, run) <= version:
+        room = outstanding_limit - outstanding(connection, run)[cell]
     count = max(0, min(at_most - len(ids), room))
     if count:
         first = next_slot(connection, run, cell)
@@ -145,6 +152,11 @@ def insert(
     }
     rows = [common | {"slot": first + index} | dict(more) for index, more in enumerate(columns)]
     return list(connection.execute(_INSERT, rows).scalars())
+
+
+def learner_version(connection: sa.Connection, run: RunContext) -> PolicyVersion:
+    """The version the run is at."""
+    return connection.execute(_LEARNER_VERSION, {"run": run.run_id}).scalar_one()
 
 
 def next_slot(connection: sa.Connection, run: RunContext, cell: Cell) -> int:

@@ -10,7 +10,7 @@ from azr.quota import plan_attempts
 from azr.seeds import derive_seed
 from azr.store import admissions, tasks
 from azr.store.context import RunContext
-from azr.store.models import RolloutRow, RunRow
+from azr.store.models import RolloutRow
 from azr.store.states import RolloutState
 from azr.types import Cell, Purpose, Role, TaskType
 
@@ -23,7 +23,6 @@ _IN_STATES = sa.select(sa.func.count()).where(
     RolloutRow.task_type == sa.bindparam("of_type"),
     RolloutRow.purpose == Purpose.TRAIN,
 )
-_LEARNER_VERSION = sa.select(RunRow.learner_version).where(RunRow.run_id == sa.bindparam("of_run"))
 
 
 def order_attempts(
@@ -46,7 +45,7 @@ def order_attempts(
         batch_rollouts=config.learner.batch_rollouts,
         reuse=config.selfplay.solver_reuse,
     )
-    version = connection.execute(_LEARNER_VERSION, {"of_run": run.run_id}).scalar_one()
+    version = admissions.learner_version(connection, run)
     measures = proposal_id if config.selfplay.solver_reuse == "all" else None
     rows: list[dict[str, Any]] = [{"task_id": task_id, "measures": measures}] * plan.train
     rows += [

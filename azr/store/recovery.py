@@ -74,12 +74,6 @@ def _begin(
     return RunContext(run_id=run_id, config=config, clock=clock)
 
 
-def learner_version(connection: sa.Connection, run: RunContext) -> PolicyVersion:
-    """The version that the next claim is for."""
-    query = sa.select(RunRow.learner_version).where(RunRow.run_id == run.run_id)
-    return connection.execute(query).scalar_one()
-
-
 def mark_durable(
     connection: sa.Connection, run: RunContext, version: PolicyVersion, path: str
 ) -> None:

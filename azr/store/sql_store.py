@@ -169,7 +169,7 @@ class SqlStore:
 
     async def learner_version(self) -> PolicyVersion:
         """The version the run is at."""
-        return await self._read(recovery.learner_version)
+        return await self._read(admissions.learner_version)
 
     async def recover(self, durable_version: PolicyVersion) -> None:
         """Go back to a checkpoint: undo the steps after it and return all leases.

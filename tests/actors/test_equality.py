@@ -7,12 +7,12 @@ only. `tests/e2e` repeats this with the real model.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 import pytest
 
-from actors.actor import Drain, PolicyClock, Wakeups, run_leasing
+from actors.actor import Drain, LeasingActor, PolicyClock, Wakeups, run_leasing
 from actors.executor import Executor
 from actors.learner import LearnActor
 from actors.proposer import Proposer
@@ -94,10 +94,18 @@ async def play_with_actors(
 
     async with SqlStore.open(f"sqlite:///{database}", run=run) as store:
         await fill_buffers(store, engine, sandbox, run, fits)
-        shared = {"store": store, "config": run, "fits": fits, "wakeups": wakeups, "owner": "t"}
-        proposer = Proposer(engine=engine, clock=clock, **shared)
-        solver = Solver(engine=engine, **shared)
-        executor = Executor(sandbox=sandbox, **shared)
+        shared: dict[str, Any] = {
+            "store": store,
+            "config": run,
+            "fits": fits,
+            "wakeups": wakeups,
+            "owner": "test",
+        }
+        leasing: list[LeasingActor[Any]] = [
+            Proposer(engine=engine, clock=clock, **shared),
+            Solver(engine=engine, **shared),
+            Executor(sandbox=sandbox, **shared),
+        ]
         learn = LearnActor(
             store=store,
             learner=learner,
@@ -110,12 +118,12 @@ async def play_with_actors(
             on_step=keep,
         )
 
-        async def run_one(actor: Proposer | Solver | Executor) -> None:
+        async def run_one(actor: LeasingActor[Any]) -> None:
             await run_leasing(actor, concurrency=1, wakeups=wakeups, drain=drain)
 
         with anyio.fail_after(60):
             async with anyio.create_task_group() as actors:
-                for actor in (proposer, solver, executor):
+                for actor in leasing:
                     actors.start_soon(run_one, actor)
                 actors.start_soon(learn.run)
     return list(zip(learner.batches, losses, strict=True))

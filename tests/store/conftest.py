@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from store_play import Clock, Player, config  # ty: ignore[import-not-found]
 
 from azr.store import SqlStore
+from tests.store.store_play import Clock, Player, config
 
 
 @pytest.fixture(scope="session")

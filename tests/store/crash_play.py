@@ -1,6 +1,6 @@
 """Kills a playing process at random points and checks what its database then says.
 
-Run as `python crash_play.py FOLDER ROUNDS SEED`, in a process without threads: each
+Run as `python -m tests.store.crash_play FOLDER ROUNDS SEED`, in a process without threads: each
 round forks a child that recovers and plays (samples, judges, claims, commits,
 checkpoints), and kills it after a random number of its transactions. The "weights"
 are the list of rollouts they learned from, so that what they saw can be compared
@@ -10,6 +10,7 @@ with what the database remembers. Exits with an AssertionError if they differ.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -19,10 +20,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import anyio
-from store_play import Player, assert_accounted, completion, config, one, select  # ty: ignore[import-not-found]
 
 from azr.store import SqlStore
 from azr.types import TaskType
+from tests.store.store_play import Player, assert_accounted, completion, config, one, select
 
 CHECKPOINT_EVERY = 2
 MAX_ROUNDS = 60
@@ -51,7 +52,7 @@ class Child:
             self.version, path = durable
             self.weights = read_weights(path)
         await self.store.recover(self.version)
-        self.player.numbers = iter(range(random.getrandbits(60), 1 << 62))
+        self.player.numbers = itertools.count(random.getrandbits(60))
         self.tell()
 
     async def sample(self) -> None:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from azr.config import RunConfig
 from azr.store import SqlStore
@@ -178,7 +179,7 @@ class Player:
             await self.judge(rollout.rollout_id)
 
 
-def select(path: Path, query: str, *arguments: object) -> list[tuple[object, ...]]:
+def select(path: Path, query: str, *arguments: object) -> list[tuple[Any, ...]]:
     """What plain SQL sees.
 
     With the store's own SQLite library: two libraries in one process do not see each
@@ -191,7 +192,7 @@ def select(path: Path, query: str, *arguments: object) -> list[tuple[object, ...
         connection.close()
 
 
-def one(path: Path, query: str, *arguments: object) -> object:
+def one(path: Path, query: str, *arguments: object) -> Any:  # noqa: ANN401 -- SQL's type
     [[value]] = select(path, query, *arguments)
     return value
 

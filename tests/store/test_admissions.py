@@ -1,7 +1,12 @@
 from pathlib import Path
 
 import pytest
-from store_play import (  # ty: ignore[import-not-found]
+
+from azr.errors import StoreError
+from azr.seeds import derive_seed, draw_without_replacement
+from azr.store import SqlStore
+from azr.types import CELLS, Cell, Role, TaskType
+from tests.store.store_play import (
     Clock,
     Player,
     completion,
@@ -10,11 +15,6 @@ from store_play import (  # ty: ignore[import-not-found]
     one,
     select,
 )
-
-from azr.errors import StoreError
-from azr.seeds import derive_seed, draw_without_replacement
-from azr.store import SqlStore
-from azr.types import CELLS, Cell, Role, TaskType
 
 DEDUCTION = Cell(Role.PROPOSE, TaskType.DEDUCTION)
 
@@ -35,6 +35,15 @@ async def test_nothing_is_admitted_beyond_the_limit(player: Player) -> None:
     assert len(await player.admit(count=10, limit=3)) == 3
     assert await player.admit(count=10, limit=3) == []
     assert (await player.store.outstanding())[DEDUCTION] == 3
+
+
+async def test_a_limit_computed_before_a_step_admits_nothing_after_it(player: Player) -> None:
+    await player.fill(2)
+    batch = await player.store.claim_batch(version=0)
+    assert batch is not None
+    await player.commit(batch)
+    assert await player.admit(count=2, limit=2, version=0) == []
+    assert len(await player.admit(count=2, limit=2, version=1)) == 2
 
 
 async def test_a_sampled_row_stays_outstanding_until_it_is_trained(player: Player) -> None:

@@ -1,11 +1,11 @@
 from pathlib import Path
 
 import pytest
-from store_play import Player, assert_accounted, completion, config, one, select  # ty: ignore[import-not-found]
 
 from azr.errors import StoreError
 from azr.store import SqlStore
 from azr.types import CELLS, Role, StepResult, TaskType
+from tests.store.store_play import Player, assert_accounted, completion, config, one, select
 
 
 async def test_a_batch_has_b_rows_of_each_cell_in_cell_and_slot_order(

@@ -7,7 +7,10 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
-from store_play import (  # ty: ignore[import-not-found]
+
+from azr.store import SqlStore
+from azr.types import TaskType
+from tests.store.store_play import (
     Clock,
     Player,
     assert_accounted,
@@ -16,9 +19,6 @@ from store_play import (  # ty: ignore[import-not-found]
     one,
     select,
 )
-
-from azr.store import SqlStore
-from azr.types import TaskType
 
 
 async def test_no_work_is_leased_twice(player: Player) -> None:

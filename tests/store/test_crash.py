@@ -6,9 +6,9 @@ ROUNDS = 8
 
 
 def test_a_killed_process_loses_no_row_and_trains_none_twice(path: Path) -> None:
-    script = Path(__file__).with_name("crash_play.py")
     done = subprocess.run(
-        [sys.executable, str(script), str(path.parent), str(ROUNDS), "1"],
+        [sys.executable, "-m", "tests.store.crash_play", str(path.parent), str(ROUNDS), "1"],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         timeout=100,

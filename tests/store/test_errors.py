@@ -3,11 +3,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from store_play import Player, completion, config, one  # ty: ignore[import-not-found]
 
 from azr.errors import AzrError, RunDirectoryError, StoreError
 from azr.store import SqlStore, engine
 from azr.store.queries import open_history
+from tests.store.store_play import Player, completion, config, one
 
 
 async def refusal(url: str) -> AzrError:

@@ -1,7 +1,12 @@
 from pathlib import Path
 
 import pytest
-from store_play import (  # ty: ignore[import-not-found]
+
+from azr.errors import StoreError
+from azr.seeds import derive_seed, draw_for_replay
+from azr.store import SqlStore
+from azr.types import Cell, Judgement, Measurement, Purpose, Role, TaskType
+from tests.store.store_play import (
     OWNER,
     Player,
     assert_accounted,
@@ -11,11 +16,6 @@ from store_play import (  # ty: ignore[import-not-found]
     one,
     select,
 )
-
-from azr.errors import StoreError
-from azr.seeds import derive_seed, draw_for_replay
-from azr.store import SqlStore
-from azr.types import Cell, Judgement, Measurement, Purpose, Role, TaskType
 
 SOLVE = "select slot, purpose, task_id, measures from admission where role = 'solve' order by 1"
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import alembic.config
 import pytest
 import sqlalchemy as sa
-from store_play import one, select  # ty: ignore[import-not-found]
 
 from azr.errors import StoreError
 from azr.store import migrate
 from azr.store.engine import write_engine
 from azr.store.models import Base
 from azr.store.views import VIEWS
+from tests.store.store_play import one, select
 
 OBJECTS = "select name, sql from sqlite_master where sql is not null and type in ('table', 'index')"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.event import listen, remove
-from store_play import Player, config, select  # ty: ignore[import-not-found]
 
 from azr.store import SqlStore
+from tests.store.store_play import Player, config, select
 
 type Statements = dict[str, tuple[object, ...]]
 
@@ -42,7 +42,7 @@ async def test_no_queue_statement_walks_the_history(path: Path, executed: Statem
         await player.seed()
         executed.clear()
         await player.step(version=0)
-        await player.reject(await player.propose())
+        await player.reject(await player.propose(version=1))
         await store.lease_rollouts(owner="w", at_most=1)
         await store.renew("w")
         await store.release("w")

@@ -2,13 +2,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import OperationalError
-from store_play import (  # ty: ignore[import-not-found]
-    Clock,
-    Player,
-    completion,
-    config,
-    select,
-)
 
 from azr.store import queries
 from azr.store.queries import open_history
@@ -22,6 +15,13 @@ from azr.types import (
     ReplicaProof,
     Role,
     TaskType,
+)
+from tests.store.store_play import (
+    Clock,
+    Player,
+    completion,
+    config,
+    select,
 )
 
 PROPOSE = Cell(Role.PROPOSE, TaskType.DEDUCTION)

@@ -1,7 +1,11 @@
 from pathlib import Path
 
 import pytest
-from store_play import (  # ty: ignore[import-not-found]
+
+from azr.errors import StoreError
+from azr.store import SqlStore
+from azr.types import TaskType
+from tests.store.store_play import (
     Clock,
     Player,
     assert_accounted,
@@ -9,10 +13,6 @@ from store_play import (  # ty: ignore[import-not-found]
     one,
     select,
 )
-
-from azr.errors import StoreError
-from azr.store import SqlStore
-from azr.types import TaskType
 
 STEPS = "select version, state from learner_step order by step_id"
 
@@ -139,7 +139,7 @@ async def test_a_reopened_run_continues(path: Path, clock: Clock) -> None:
         await player.step(version=0)
     async with SqlStore.open(url, run=config(run={"steps": 7}), clock=clock) as store:
         assert await store.learner_version() == 1
-        [admission] = await Player(store).admit()
+        [admission] = await Player(store).admit(version=1)
         assert admission.slot == 2
     assert one(path, "select count(*) from runs") == 1
     assert one(path, "select json_extract(config, '$.run.steps') from runs") == 7
