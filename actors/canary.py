@@ -77,7 +77,7 @@ def run_canary(config: RunConfig, dtype: Literal["float32", "bfloat16"]) -> Cana
 
 
 async def _compare(config: RunConfig) -> ReplicaProof:
-    from azr.engine.canary import canary_sequences  # noqa: PLC0415
+    from azr.engine.canary import sample_canary  # noqa: PLC0415
     from azr.engine.replica import VllmReplica  # noqa: PLC0415 -- heavy, and only in the child
     from azr.engine.weight_channel import GlooWeightChannel  # noqa: PLC0415
     from azr.learner.link import LearnerProcess  # noqa: PLC0415
@@ -94,7 +94,7 @@ async def _compare(config: RunConfig) -> ReplicaProof:
             LearnerProcess.open(model, config, Path(scratch)) as learner,
             VllmReplica.open(str(model), config, name="canary", version=0) as replica,
         ):
-            tokens = canary_sequences(replica.facts.vocab_size)
+            tokens = await sample_canary(replica)
             channel = GlooWeightChannel(
                 learner, [replica], engine=config.engine, canary=tokens, record=keep
             )

@@ -29,7 +29,7 @@ from actors.seeder import fill_buffers
 from actors.solver import Solver
 from actors.together import opened_together
 from azr.config import RunConfig
-from azr.engine.canary import canary_sequences
+from azr.engine.canary import sample_canary
 from azr.engine.replica import VllmReplica
 from azr.engine.weight_channel import GlooWeightChannel
 from azr.judging import Fits
@@ -108,7 +108,7 @@ class Node:
                 learner,
                 [replica],
                 engine=self.config.engine,
-                canary=canary_sequences(replica.facts.vocab_size),
+                canary=await sample_canary(replica),
                 record=store.record_proof,
             )
             yield Parts(

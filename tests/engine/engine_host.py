@@ -20,7 +20,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from azr.config import RunConfig
-from azr.engine.canary import canary_sequences
+from azr.engine.canary import sample_canary
 from azr.engine.environment import require_environment
 from azr.engine.replica import VllmReplica
 from azr.engine.weight_channel import GlooWeightChannel
@@ -174,6 +174,7 @@ class Bench:
     config: RunConfig
     replica: VllmReplica
     learner: LearnerProcess
+    canary: list[list[int]]
     proofs: list[ReplicaProof] = field(default_factory=list)
 
     def channel(self, replica: WeightReplica | None = None) -> GlooWeightChannel:
@@ -184,7 +185,7 @@ class Bench:
             self.learner,
             [replica or self.replica],
             engine=self.config.engine,
-            canary=canary_sequences(self.replica.facts.vocab_size),
+            canary=self.canary,
             record=record,
         )
 
@@ -245,7 +246,13 @@ async def _host(pipe: Connection, model_path: str) -> None:
         config = run_config(settings)
         async with VllmReplica.open(model_path, config, name="replica-0", version=0) as replica:
             await learner.ask("reset")
-            bench = Bench(model_path=model_path, config=config, replica=replica, learner=learner)
+            bench = Bench(
+                model_path=model_path,
+                config=config,
+                replica=replica,
+                learner=learner,
+                canary=await sample_canary(replica),
+            )
             while job is not None and job[2] == settings and bench.is_usable():
                 bench.proofs.clear()
                 pipe.send(await _run(job, bench))

@@ -12,7 +12,7 @@ import pytest
 
 from azr.config import RunConfig
 from azr.engine.activity import Activity
-from azr.engine.canary import canary_sequences, mean_difference
+from azr.engine.canary import mean_difference
 from azr.engine.concurrently import concurrently
 from azr.engine.environment import engine_environment
 from azr.engine.gate import Eligibility, Gate
@@ -126,12 +126,6 @@ async def test_results_keep_the_order_of_their_items() -> None:
         return item * item
 
     assert await concurrently(work, range(5)) == [0, 1, 4, 9, 16]
-
-
-def test_canary_sequences_are_fixed_and_within_the_vocabulary() -> None:
-    sequences = canary_sequences(50)
-    assert sequences == canary_sequences(50)
-    assert all(0 <= token < 50 for sequence in sequences for token in sequence)
 
 
 def test_a_value_that_is_not_finite_is_infinitely_far_away() -> None:
