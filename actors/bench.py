@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors import driver
+from azr import config_files
 from azr.config import RunConfig
 from azr.progress import SilentView
-from azr.report.history import History, read_history
+from azr.report.history import History, database_file, read_history
 from azr.report.summary import busy_share, seconds_per_step
-from azr.run_directory import RunDirectory
+from azr.run_directory import RunDirectory, locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,11 @@ def pipeline(config: RunConfig, *, out: Path) -> str:
 
 
 def _measure(config: RunConfig, run_dir: Path) -> PipelineFigures:
-    driver.run(config, run_dir=run_dir, view=SilentView())
-    return figures(read_history(RunDirectory(run_dir).database))
+    directory = RunDirectory(run_dir)
+    with locked(directory):
+        config_files.write(config, directory.config)
+        driver.run(config, run_dir=run_dir, view=SilentView())
+    return figures(read_history(database_file(directory)))
 
 
 def figures(history: History) -> PipelineFigures:

@@ -9,6 +9,7 @@ Run by `azr doctor --canary`; the child is `python -m actors.canary CONFIG.json`
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -22,7 +23,7 @@ import anyio
 
 from azr.config import RunConfig
 from azr.engine.environment import engine_environment
-from azr.errors import EngineError
+from azr.errors import AzrError, EngineError, WeightSyncError, expected_error
 from azr.types import ReplicaProof
 
 CHILD_SECONDS = 300.0
@@ -98,11 +99,24 @@ async def _compare(config: RunConfig) -> ReplicaProof:
             channel = GlooWeightChannel(
                 learner, [replica], engine=config.engine, canary=tokens, record=keep
             )
-            await channel.publish(0)
+            with contextlib.suppress(WeightSyncError):  # A refused proof is this function's answer.
+                await channel.publish(0)
+    if not proofs:
+        raise EngineError("the replica received no weights")
     return proofs[-1]
 
 
-if __name__ == "__main__":
-    proof = anyio.run(_compare, RunConfig.model_validate_json(sys.argv[1]))
+def _main() -> int:
+    """Print the proof as JSON; an expected failure is one line on stderr."""
+    try:
+        proof = anyio.run(_compare, RunConfig.model_validate_json(sys.argv[1]))
+    except (AzrError, BaseExceptionGroup) as error:
+        sys.stderr.write(f"{expected_error(error) or error!r}\n")
+        return 2
     answer = {"mean_nats": proof.canary_nats, "fingerprint": proof.fingerprint}
     sys.stdout.write(json.dumps(answer) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

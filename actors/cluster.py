@@ -14,7 +14,7 @@ from ray.actor import ActorHandle
 
 from azr.config import RunConfig
 from azr.engine.environment import engine_environment
-from azr.errors import AzrError, NodeError
+from azr.errors import NodeError, expected_error
 from azr.run_directory import RunDirectory
 from azr.types import PolicyVersion
 
@@ -48,15 +48,6 @@ class NodeActor:
 
     async def process_id(self) -> int:
         return os.getpid()
-
-
-def expected_error(error: BaseException) -> AzrError | None:
-    """The first AzrError in a tree of exception groups: what the user should read."""
-    if isinstance(error, AzrError):
-        return error
-    if isinstance(error, BaseExceptionGroup):
-        return next(filter(None, map(expected_error, error.exceptions)), None)
-    return None
 
 
 def _log_to(path: Path) -> None:

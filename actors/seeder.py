@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from azr.config import RunConfig
 from azr.judging import Fits
-from azr.ports import Engine
-from azr.sandbox import SandboxPool
+from azr.ports import Engine, Sandbox, Store
 from azr.seeding import Seeder, SeedResult
-from azr.store import SqlStore
 from azr.types import (
     Admission,
     Completion,
@@ -20,7 +18,7 @@ from azr.types import (
 
 
 async def fill_buffers(
-    store: SqlStore, engine: Engine, sandbox: SandboxPool, config: RunConfig, fits: Fits
+    store: Store, engine: Engine, sandbox: Sandbox, config: RunConfig, fits: Fits
 ) -> None:
     """Seed all three buffers in one transaction, unless this run has seeds already.
 

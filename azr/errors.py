@@ -38,6 +38,15 @@ def _rebuild(kind: type[AzrError], message: str, hint: str) -> AzrError:
     return kind(message, hint=hint)
 
 
+def expected_error(error: BaseException) -> AzrError | None:
+    """The first AzrError in a tree of exception groups: what the user should read."""
+    if isinstance(error, AzrError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(expected_error, error.exceptions)), None)
+    return None
+
+
 class ConfigError(AzrError):
     hint = "See `azr config show` for every key, its default and its meaning."
 

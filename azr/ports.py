@@ -138,6 +138,12 @@ class Store(Protocol):
         """Commit what was sampled as GENERATED and close the admission; idempotent."""
         ...
 
+    async def put_seed_rollout(
+        self, completion: Completion, task_type: TaskType, judgement: Judgement, verdict: str = ""
+    ) -> int:
+        """Record a proposal of the seeding phase, DROPPED as SEEDING."""
+        ...
+
     async def lease_rollouts(self, *, owner: str, at_most: int) -> list[Rollout]:
         """Lease GENERATED rollouts for examination, oldest first."""
         ...

