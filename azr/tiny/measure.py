@@ -208,6 +208,17 @@ def table(measured: Measured) -> str:
     return "\n".join(lines)
 
 
+def diversity(measured: Measured) -> str:
+    """How varied the proposals are, and how many tasks have a signal, in one line."""
+    learnable = " / ".join(
+        f"{rates.learnable_share:.0%} {kind}" for kind, rates in measured.own_tasks.items()
+    )
+    return (
+        f"distinct programs {measured.distinct_share:.1%}, copies of a reference"
+        f" {measured.copied_share:.1%}, own tasks solved sometimes: {learnable}"
+    )
+
+
 def _table_row(name: str, kind: TaskType, rate: Rate) -> str:
     prompts, responses = sorted(rate.prompt_tokens), sorted(rate.response_tokens)
     return (

@@ -1,7 +1,7 @@
 """Pretraining from scratch: tokens in, a Hugging Face folder out.
 
 Muon on the matrices and AdamW on the rest, at a constant rate after a short
-warm-up, then decayed linearly over the last fifth of the token budget. The budget
+warm-up, then decayed linearly to zero over the last part of the token budget. The budget
 is not part of a checkpoint: resuming with a smaller one starts the decay now.
 """
 
@@ -48,7 +48,7 @@ class Recipe:
     muon_learning_rate: float = 4e-3
     adam_learning_rate: float = 3e-3
     warmup_tokens: int = 300_000
-    decay_share: float = 0.2
+    decay_share: float = 0.45
     """Part of the token budget over which the rates fall to zero."""
     compiled: bool = True
     """Run through torch.compile: half a minute or more at the start, a third faster after."""
