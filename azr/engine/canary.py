@@ -20,7 +20,7 @@ async def sample_canary(engine: Engine, *, length_tokens: int = 64) -> list[list
     """
     requests = [
         SamplingRequest(prompt=prompt, max_tokens=length_tokens, seed=seed)
-        for seed, prompt in enumerate(_PROMPTS * 2)
+        for seed, prompt in enumerate(_PROMPTS)
     ]
     completions = await engine.sample(requests)
     return [[*c.prompt_token_ids, *c.token_ids] for c in completions]

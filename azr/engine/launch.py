@@ -16,6 +16,9 @@ from azr.engine.plugin import register
 from azr.engine.thread_engine import ThreadEngine
 from azr.engine.weight_backend import WeightBackend, backend_of_run
 
+SCORING_SLOTS = 4
+"""Requests beyond `engine.max_sequences`, for the canary: behind a full engine it
+would wait for whole responses, and everything finished meanwhile would wait for it."""
 WORKER_EXTENSION = "azr.engine.worker_extension.ReplicaWorker"
 
 
@@ -76,11 +79,12 @@ def engine_arguments(
 ) -> AsyncEngineArgs:
     """Settings of vLLM for one replica."""
     engine = config.engine
+    max_num_seqs = engine.max_sequences + SCORING_SLOTS
     arguments = AsyncEngineArgs(
         model=str(facts.path),
         dtype=engine.dtype,
         max_model_len=engine.max_model_len_tokens,
-        max_num_seqs=engine.max_sequences,
+        max_num_seqs=max_num_seqs,
         kv_cache_memory_bytes=engine.kv_cache_mib << 20,
         seed=config.run.seed,
         logprobs_mode="processed_logprobs",
@@ -94,5 +98,5 @@ def engine_arguments(
         # A prompt that is prefilled in two chunks rewinds its request's generator,
         # which torch cannot do on CPU: one seeded request would end the engine.
         # With room for every prompt at once no prompt is ever split.
-        arguments.max_num_batched_tokens = engine.max_sequences * engine.max_model_len_tokens
+        arguments.max_num_batched_tokens = max_num_seqs * engine.max_model_len_tokens
     return arguments

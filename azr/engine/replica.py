@@ -34,6 +34,7 @@ from azr.errors import AzrError, EngineError, ModelError
 from azr.types import Completion, PolicyVersion, SamplingRequest
 
 if TYPE_CHECKING:
+    from vllm import RequestOutput, SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
 
     from azr.engine.launch import RunningEngine
@@ -73,6 +74,7 @@ class VllmReplica:
         )
         self._gate = Gate()
         self._sampling = Lifeline()
+        self._slots = anyio.CapacityLimiter(config.engine.max_sequences)
         self._num_swaps = 0
 
     @classmethod
@@ -229,16 +231,18 @@ class VllmReplica:
         with self._session.alive.bounded(seconds, late):
             await self._gate.admitted()
             with self._sampling.bounded(seconds, late):
-                with self.activity.request():
-                    output = await self._session.request(
-                        prompt, training_parameters(request), salt=self._salt
-                    )
+                output = await self._request(prompt, training_parameters(request))
                 await self._gate.settled()
         completion = to_completion(
             output, eos_token_ids=self.facts.eos_token_ids, decode=self._decode
         )
         self.activity.sampled(len(completion.token_ids))
         return completion
+
+    async def _request(self, prompt: Sequence[int], parameters: SamplingParams) -> RequestOutput:
+        async with self._slots:
+            with self.activity.request():
+                return await self._session.request(prompt, parameters, salt=self._salt)
 
     def _decode(self, token_ids: Sequence[int]) -> str:
         return self._tokenizer.decode(list(token_ids), skip_special_tokens=False)
