@@ -48,7 +48,7 @@ class Recipe:
     muon_learning_rate: float = 4e-3
     adam_learning_rate: float = 3e-3
     warmup_tokens: int = 300_000
-    decay_share: float = 0.45
+    decay_share: float = 0.27
     """Part of the token budget over which the rates fall to zero."""
     compiled: bool = True
     """Run through torch.compile: half a minute or more at the start, a third faster after."""

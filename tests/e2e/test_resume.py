@@ -88,3 +88,21 @@ def test_a_killed_run_resumes_without_losing_or_repeating_a_row(tmp_path: Path, 
         "select count(*) from rollout where state = 'dropped' and drop_reason is null",
     )
     assert lost == 0
+
+
+def test_ctrl_c_drains_checkpoints_and_reports(tmp_path: Path):
+    directory = tmp_path / "run"
+    words = command("run", "--run-dir", directory, "--steps", "500", *overrides(SMALL))
+    log = tmp_path / "run.log"
+    with playing(words, log) as driver:
+        wait_until(lambda: committed_steps(directory) >= 2, what="second step")
+        driver.send_signal(signal.SIGINT)
+        assert driver.wait(timeout=RUN_SECONDS) == 130
+    reached = committed_steps(directory)
+    ((durable,),) = query(directory, "select max(version) from policy_version where durable")
+    assert durable == reached
+    ((held,),) = query(directory, "select count(*) from admission where state = 'leased'")
+    assert held == 0
+    output = log.read_text()
+    assert f"stopped at step {reached} of 500" in output
+    assert (directory / "report" / "index.html").exists()
