@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from azr.types import PolicyVersion
 
 NAMESPACE = "azr"
 RAY_ATTEMPTS = 3
+SWITCH_INTERVAL_SECONDS = 5e-4
 
 
 class NodeActor:
@@ -32,6 +34,9 @@ class NodeActor:
     def __init__(self, config: RunConfig, root: Path) -> None:
         from actors.node import Node  # noqa: PLC0415 -- pulls in torch and vLLM
 
+        # The engine's thread takes the interpreter back between torch calls; at the default
+        # of 5 ms it would wait that long behind every other busy thread of the node.
+        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         directory = RunDirectory(root)
         _log_to(directory.logs / "node.log")
         self._node = Node(config=config, directory=directory)

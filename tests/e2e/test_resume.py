@@ -104,5 +104,5 @@ def test_ctrl_c_drains_checkpoints_and_reports(tmp_path: Path):
     ((held,),) = query(directory, "select count(*) from admission where state = 'leased'")
     assert held == 0
     output = log.read_text()
-    assert f"stopped at step {reached} of 500" in output
+    assert f"stopped at step {reached}: azr run --resume {directory} continues" in output
     assert (directory / "report" / "index.html").exists()
