@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_host import EngineHost
+
+from tests.engine.engine_host import EngineHost
 
 
 @pytest.fixture(scope="session")

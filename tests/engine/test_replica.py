@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from engine_host import Bench, EngineHost, run_config, until
 
 from azr.engine.replica import VllmReplica
 from azr.errors import EngineError
 from azr.types import Completion, FinishReason, SamplingRequest, VersionSpan
+from tests.engine.engine_host import Bench, EngineHost, run_config, until
 
 pytestmark = pytest.mark.timeout(300)  # vLLM starts once; slowly on a busy machine
 

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
 import pytest
-from engine_host import Bench, EngineHost, LearnerProcess, until
 
 from azr.engine.gate import Eligibility
 from azr.engine.replica import VllmReplica
 from azr.errors import EngineError, LearnerError, WeightSyncError
 from azr.types import Completion, ReplicaProof, SamplingRequest
+from tests.engine.engine_host import Bench, EngineHost, LearnerProcess, until
 
 pytestmark = pytest.mark.timeout(300)  # vLLM starts once; slowly on a busy machine
 
