@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,10 +42,10 @@ class RunWatch:
     def begin(self) -> None:
         """Look once before the nodes start, so that old events are not told again."""
         self._num_events = 0
-        if self.database.exists():
-            with queries.open_history(self.database) as history:
-                self._num_events = len(queries.events(history))
-                self.first_step = queries.pipeline_summary(history).durable_version or 0
+        # A run that was killed while it started has a file, but no tables or no rows yet.
+        with contextlib.suppress(StoreError), queries.open_history(self.database) as history:
+            self._num_events = len(queries.events(history))
+            self.first_step = queries.pipeline_summary(history).durable_version or 0
 
     def refresh(self, *, now: bool = False) -> None:
         """Show what is new; does nothing between readings or before there is a database."""
@@ -56,7 +57,7 @@ class RunWatch:
                 events = queries.events(history)
             progress = read_progress(self.database)
         except StoreError:
-            return  # The node has not created its tables yet.
+            return  # The node has not begun its run yet.
         for event in events[self._num_events or 0 :]:
             self._tell(event)
         self._num_events = len(events)

@@ -76,7 +76,15 @@ def open_history(path: Path) -> Generator[sa.Connection]:
 
 def run_config(history: sa.Connection) -> RunConfig:
     """The run's configuration, as last opened."""
-    return RunConfig.model_validate(history.execute(sa.select(RunRow.config)).scalar_one())
+    return RunConfig.model_validate(_of_the_run(history, RunRow.config))
+
+
+def _of_the_run[T](history: sa.Connection, column: InstrumentedAttribute[T]) -> T:
+    """A column of the run. Raises StoreError before the store has begun one."""
+    row = history.execute(sa.select(column)).one_or_none()
+    if row is None:
+        raise StoreError("the database holds no run yet", hint="Wait until its node is up.")
+    return row[0]
 
 
 def first_rollout_at(history: sa.Connection) -> float | None:
@@ -289,7 +297,7 @@ def pipeline_summary(history: sa.Connection) -> PipelineSummary:
     ).group_by(RolloutRow.role, RolloutRow.task_type, RolloutRow.state)
     latest = history.execute(_STEPS.order_by(LearnerStepRow.version.desc()).limit(1)).one_or_none()
     return PipelineSummary(
-        learner_version=history.execute(sa.select(RunRow.learner_version)).scalar_one(),
+        learner_version=_of_the_run(history, RunRow.learner_version),
         durable_version=history.execute(durable).scalar(),
         latest_step=None if latest is None else _step(*latest),
         waiting={
