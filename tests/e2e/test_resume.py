@@ -24,6 +24,8 @@ from tests.e2e.conftest import (
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 STEPS = 8
+CHECKPOINT_EVERY = 4
+"""The kill comes after the first checkpoint and well before the second."""
 
 
 def committed_steps(directory: Path) -> int:
@@ -45,9 +47,10 @@ def node_process(driver: int) -> psutil.Process:
 @pytest.mark.parametrize("victim", ["node", "driver"])
 def test_a_killed_run_resumes_without_losing_or_repeating_a_row(tmp_path: Path, victim: str):
     directory = tmp_path / "run"
-    words = command("run", "--run-dir", directory, "--steps", str(STEPS), *overrides(SMALL))
+    settings = overrides([*SMALL, f"learner.checkpoint_every_steps={CHECKPOINT_EVERY}"])
+    words = command("run", "--run-dir", directory, "--steps", str(STEPS), *settings)
     with playing(words, tmp_path / "first.log") as driver:
-        wait_until(lambda: committed_steps(directory) >= 5, what="fifth step")
+        wait_until(lambda: committed_steps(directory) > CHECKPOINT_EVERY, what="step to undo")
         node = node_process(driver.pid)
         if victim == "driver":
             os.kill(driver.pid, signal.SIGKILL)
