@@ -58,7 +58,7 @@ def test_a_killed_run_resumes_without_losing_or_repeating_a_row(tmp_path: Path, 
             node.kill()
         assert driver.wait(timeout=120) != 0
         node.wait(timeout=120)
-    before = dict(query(directory, "select state, count(*) from rollout group by 1"))
+    before = dict(query(directory, "select rollout_id, admission_id from rollout"))
 
     resumed = subprocess.run(
         command("run", "--resume", directory),
@@ -84,13 +84,18 @@ def test_a_killed_run_resumes_without_losing_or_repeating_a_row(tmp_path: Path, 
         " (select count(*) from batch_row where live)",
     )
     assert trained == in_live_batches == STEPS * 6 * BATCH_ROLLOUTS
-    after = dict(query(directory, "select state, count(*) from rollout group by 1"))
-    assert sum(after.values()) > sum(before.values())
-    ((lost,),) = query(
+    after = dict(query(directory, "select rollout_id, admission_id from rollout"))
+    assert before.items() < after.items()
+    ((payloads, unexplained, held, unsampled),) = query(
         directory,
-        "select count(*) from rollout where state = 'dropped' and drop_reason is null",
+        "select (select count(*) from rollout_payload),"
+        " (select count(*) from rollout where (state = 'dropped') <> (drop_reason is not null)),"
+        " (select count(*) from admission where state = 'leased'),"
+        " (select count(*) from admission a where state = 'done' and not exists"
+        " (select 1 from rollout r where r.admission_id = a.admission_id))",
     )
-    assert lost == 0
+    assert payloads == len(after)
+    assert unexplained == held == unsampled == 0
 
 
 def test_ctrl_c_drains_checkpoints_and_reports(tmp_path: Path):
