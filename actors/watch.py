@@ -11,6 +11,7 @@ from azr.errors import StoreError
 from azr.progress import RunView
 from azr.report.moment import read_progress
 from azr.store import queries
+from azr.store.history import open_history
 from azr.store.points import EventPoint
 from azr.types import PolicyVersion
 
@@ -43,7 +44,7 @@ class RunWatch:
         """Look once before the nodes start, so that old events are not told again."""
         self._num_events = 0
         # A run that was killed while it started has a file, but no tables or no rows yet.
-        with contextlib.suppress(StoreError), queries.open_history(self.database) as history:
+        with contextlib.suppress(StoreError), open_history(self.database) as history:
             self._num_events = len(queries.events(history))
             self.first_step = queries.pipeline_summary(history).durable_version or 0
 
@@ -53,7 +54,7 @@ class RunWatch:
             return
         self._next_reading = time.monotonic() + REREAD_SECONDS
         try:
-            with queries.open_history(self.database) as history:
+            with open_history(self.database) as history:
                 events = queries.events(history)
             progress = read_progress(self.database)
         except StoreError:

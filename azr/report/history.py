@@ -10,6 +10,7 @@ from azr import config_files
 from azr.run_directory import RunDirectory
 from azr.store import queries
 from azr.store.engine import database_path
+from azr.store.history import open_history
 from azr.store.points import CellStepPoint, ProposalPoint, StepPoint, ThroughputPoint
 from azr.types import Cell, DropReason, TaskType
 
@@ -58,7 +59,7 @@ def database_file(directory: RunDirectory) -> Path:
 
 def read_history(database: Path) -> History:
     """Read a run's database, also while it plays. Raises StoreError."""
-    with queries.open_history(database) as connection:
+    with open_history(database) as connection:
         config = queries.run_config(connection)
         started_at = queries.first_rollout_at(connection) or 0.0
         steps = tuple(queries.steps(connection))

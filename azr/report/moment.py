@@ -8,6 +8,7 @@ from pathlib import Path
 from azr.progress import Progress
 from azr.report.summary import busy_share, seconds_per_step
 from azr.store import queries
+from azr.store.history import open_history
 from azr.store.points import CellStepPoint, ProposalPoint, ThroughputPoint
 from azr.types import DropReason, TaskType
 
@@ -21,7 +22,7 @@ def read_progress(database: Path) -> Progress:
 
     Raises StoreError or RunDirectoryError if there is no database to read.
     """
-    with queries.open_history(database) as connection:
+    with open_history(database) as connection:
         config = queries.run_config(connection)
         steps = queries.steps(connection)
         cells = queries.cell_steps(connection)

@@ -6,27 +6,25 @@ Synchronous, on a connection that cannot write, beside a run in progress or afte
         for point in cell_steps(history): ...
 
 Step k is the optimizer step that made policy version k; rolled-back steps are left
-out. A database holds one run, so nothing here asks for which. Times are seconds
-since the epoch, tokens are response tokens.
+out. Each question is about the run of the `History`. Times are seconds since the
+epoch, tokens are response tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from azr.config import RunConfig
 from azr.errors import StoreError
-from azr.store.engine import read_engine, translated
+from azr.store.history import History
 from azr.store.models import (
     AdmissionRow,
     BatchMemberRow,
+    BatchRow,
     EventRow,
     LearnerStepRow,
     MetricRow,
@@ -59,45 +57,34 @@ from azr.types import (
 )
 
 
-@contextmanager
-def open_history(path: Path) -> Generator[sa.Connection]:
-    """Read a store's file. Raises StoreError or RunDirectoryError if it cannot be."""
-    if not path.is_file():
-        raise StoreError(f"there is no database at {path}", hint="Start a run first.")
-    engine = read_engine(path)
-    try:
-        with engine.begin() as connection:
-            yield connection
-    except DBAPIError as error:
-        raise translated(error, path) from error
-    finally:
-        engine.dispose()
-
-
-def run_config(history: sa.Connection) -> RunConfig:
+def run_config(history: History) -> RunConfig:
     """The run's configuration, as last opened."""
     return RunConfig.model_validate(_of_the_run(history, RunRow.config))
 
 
-def _of_the_run[T](history: sa.Connection, column: InstrumentedAttribute[T]) -> T:
+def _of_the_run[T](history: History, column: InstrumentedAttribute[T]) -> T:
     """A column of the run. Raises StoreError before the store has begun one."""
-    row = history.execute(sa.select(column)).one_or_none()
+    row = history.connection.execute(
+        sa.select(column).where(RunRow.run_id == history.run_id)
+    ).one_or_none()
     if row is None:
         raise StoreError("the database holds no run yet", hint="Wait until its node is up.")
     return row[0]
 
 
-def first_rollout_at(history: sa.Connection) -> float | None:
+def first_rollout_at(history: History) -> float | None:
     """When the first rollout, seeding included, was sampled."""
-    return history.execute(sa.select(sa.func.min(RolloutRow.generated_at))).scalar()
+    first = sa.select(sa.func.min(RolloutRow.generated_at))
+    return history.connection.execute(first.where(RolloutRow.run_id == history.run_id)).scalar()
 
 
-def steps(history: sa.Connection) -> list[StepPoint]:
+def steps(history: History) -> list[StepPoint]:
     """Every surviving step, oldest first."""
-    return [_step(*row) for row in history.execute(_STEPS.order_by(LearnerStepRow.version))]
+    query = _live_steps(history).order_by(LearnerStepRow.version)
+    return [_step(*row) for row in history.connection.execute(query)]
 
 
-def cell_steps(history: sa.Connection) -> list[CellStepPoint]:
+def cell_steps(history: History) -> list[CellStepPoint]:
     """Reward, length and staleness of what each step trained on, per cell."""
     truncated = sa.case((RolloutRow.finish_reason == FinishReason.LENGTH, 1.0), else_=0.0)
     query = (
@@ -114,7 +101,11 @@ def cell_steps(history: sa.Connection) -> list[CellStepPoint]:
         )
         .join(BatchMemberRow, BatchMemberRow.batch_id == LearnerStepRow.batch_id)
         .join(RolloutRow, RolloutRow.rollout_id == BatchMemberRow.rollout_id)
-        .where(LearnerStepRow.state == LineageState.LIVE, BatchMemberRow.live)
+        .where(
+            LearnerStepRow.run_id == history.run_id,
+            LearnerStepRow.state == LineageState.LIVE,
+            BatchMemberRow.live,
+        )
         .group_by(LearnerStepRow.version, RolloutRow.role, RolloutRow.task_type)
         .order_by(LearnerStepRow.version, RolloutRow.role, RolloutRow.task_type)
     )
@@ -131,11 +122,11 @@ def cell_steps(history: sa.Connection) -> list[CellStepPoint]:
         )
         for (
             version, role, task_type, count, reward, tokens, cut, staleness, stalest
-        ) in history.execute(query)
+        ) in history.connection.execute(query)
     ]  # fmt: skip
 
 
-def proposals(history: sa.Connection) -> list[ProposalPoint]:
+def proposals(history: History) -> list[ProposalPoint]:
     """How many proposals were valid and how often their tasks are solved; no seeding."""
     valid = sa.case((RolloutRow.judgement == Judgement.VALID, 1), else_=0)
     query = (
@@ -147,10 +138,11 @@ def proposals(history: sa.Connection) -> list[ProposalPoint]:
             sa.func.count(RolloutRow.solve_rate),
             sa.func.avg(RolloutRow.solve_rate),
         )
-        .where(*_judged(Role.PROPOSE))
+        .where(*_judged(history, Role.PROPOSE))
         .group_by(RolloutRow.newest_version, RolloutRow.task_type)
         .order_by(RolloutRow.newest_version, RolloutRow.task_type)
     )
+    rows = history.connection.execute(query)
     return [
         ProposalPoint(
             version=version,
@@ -160,11 +152,11 @@ def proposals(history: sa.Connection) -> list[ProposalPoint]:
             num_settled=settled,
             mean_solve_rate=solve_rate,
         )
-        for version, task_type, judged, num_valid, settled, solve_rate in history.execute(query)
+        for version, task_type, judged, num_valid, settled, solve_rate in rows
     ]
 
 
-def solves(history: sa.Connection) -> list[SolvePoint]:
+def solves(history: History) -> list[SolvePoint]:
     """How often attempts solve, whether they are trained on or only measure."""
     solved = sa.case((RolloutRow.solved.is_(True), 1), else_=0)
     query = (
@@ -174,7 +166,7 @@ def solves(history: sa.Connection) -> list[SolvePoint]:
             sa.func.count(),
             sa.func.sum(solved),
         )
-        .where(*_judged(Role.SOLVE))
+        .where(*_judged(history, Role.SOLVE))
         .group_by(RolloutRow.newest_version, RolloutRow.task_type)
         .order_by(RolloutRow.newest_version, RolloutRow.task_type)
     )
@@ -182,49 +174,58 @@ def solves(history: sa.Connection) -> list[SolvePoint]:
         SolvePoint(
             version=version, task_type=task_type, num_attempts=attempts, num_solved=num_solved
         )
-        for version, task_type, attempts, num_solved in history.execute(query)
+        for version, task_type, attempts, num_solved in history.connection.execute(query)
     ]
 
 
-def staleness_counts(history: sa.Connection) -> dict[int, int]:
+def staleness_counts(history: History) -> dict[int, int]:
     """Rows that the surviving weights learned from, by staleness at the claim."""
     query = (
         sa.select(BatchMemberRow.staleness, sa.func.count())
-        .where(BatchMemberRow.live)
+        .join(BatchRow, BatchRow.batch_id == BatchMemberRow.batch_id)
+        .where(BatchRow.run_id == history.run_id, BatchMemberRow.live)
         .group_by(BatchMemberRow.staleness)
         .order_by(BatchMemberRow.staleness)
     )
-    return {staleness: count for staleness, count in history.execute(query)}  # noqa: C416
+    return {staleness: count for staleness, count in history.connection.execute(query)}  # noqa: C416
 
 
-def drops(history: sa.Connection) -> dict[tuple[DropReason, Cell], int]:
+def drops(history: History) -> dict[tuple[DropReason, Cell], int]:
     """Dropped rollouts by reason and cell."""
     query = (
         sa.select(RolloutRow.drop_reason, RolloutRow.role, RolloutRow.task_type, sa.func.count())
-        .where(RolloutRow.state == RolloutState.DROPPED)
+        .where(RolloutRow.run_id == history.run_id, RolloutRow.state == RolloutState.DROPPED)
         .group_by(RolloutRow.drop_reason, RolloutRow.role, RolloutRow.task_type)
     )
     return {
         (DropReason(reason), Cell(role, task_type)): count
-        for reason, role, task_type, count in history.execute(query)
+        for reason, role, task_type, count in history.connection.execute(query)
     }
 
 
-def state_counts(history: sa.Connection) -> dict[RolloutState, int]:
+def state_counts(history: History) -> dict[RolloutState, int]:
     """Rollouts by state; together they are all that was ever generated."""
-    query = sa.select(RolloutRow.state, sa.func.count()).group_by(RolloutRow.state)
-    counts = {state: count for state, count in history.execute(query)}  # noqa: C416
+    query = (
+        sa.select(RolloutRow.state, sa.func.count())
+        .where(RolloutRow.run_id == history.run_id)
+        .group_by(RolloutRow.state)
+    )
+    counts = {state: count for state, count in history.connection.execute(query)}  # noqa: C416
     return {state: counts.get(state, 0) for state in RolloutState}
 
 
-def buffer_sizes(history: sa.Connection) -> dict[TaskType, int]:
+def buffer_sizes(history: History) -> dict[TaskType, int]:
     """Tasks per type, seeds included."""
-    query = sa.select(TaskRow.task_type, sa.func.count()).group_by(TaskRow.task_type)
-    counts = {task_type: count for task_type, count in history.execute(query)}  # noqa: C416
+    query = (
+        sa.select(TaskRow.task_type, sa.func.count())
+        .where(TaskRow.run_id == history.run_id)
+        .group_by(TaskRow.task_type)
+    )
+    counts = {task_type: count for task_type, count in history.connection.execute(query)}  # noqa: C416
     return {task_type: counts.get(task_type, 0) for task_type in TaskType}
 
 
-def throughput(history: sa.Connection, *, window_seconds: float) -> list[ThroughputPoint]:
+def throughput(history: History, *, window_seconds: float) -> list[ThroughputPoint]:
     """Rollouts and tokens per window, from the first rollout on, without gaps."""
     start = first_rollout_at(history)
     if start is None:
@@ -244,32 +245,45 @@ def throughput(history: sa.Connection, *, window_seconds: float) -> list[Through
     ]
 
 
-def metric_names(history: sa.Connection) -> list[str]:
-    query = sa.select(MetricRow.name).where(MetricRow.live).distinct().order_by(MetricRow.name)
-    return list(history.execute(query).scalars())
+def metric_names(history: History) -> list[str]:
+    query = (
+        sa.select(MetricRow.name)
+        .where(MetricRow.run_id == history.run_id, MetricRow.live)
+        .distinct()
+        .order_by(MetricRow.name)
+    )
+    return list(history.connection.execute(query).scalars())
 
 
-def metric_series(history: sa.Connection, name: str) -> list[MetricPoint]:
+def metric_series(history: History, name: str) -> list[MetricPoint]:
     """One metric, in the order of recording."""
     query = (
         sa.select(MetricRow.step, MetricRow.value, MetricRow.created_at)
-        .where(MetricRow.name == name, MetricRow.live)
+        .where(MetricRow.run_id == history.run_id, MetricRow.name == name, MetricRow.live)
         .order_by(MetricRow.metric_id)
     )
-    return [MetricPoint(*row) for row in history.execute(query)]
+    return [MetricPoint(*row) for row in history.connection.execute(query)]
 
 
-def events(history: sa.Connection, *, kind: str | None = None) -> list[EventPoint]:
+def events(history: History, *, kind: str | None = None) -> list[EventPoint]:
     """Events, of one kind or all, oldest first."""
-    query = sa.select(EventRow.kind, EventRow.facts, EventRow.created_at)
+    query = sa.select(EventRow.kind, EventRow.facts, EventRow.created_at).where(
+        EventRow.run_id == history.run_id
+    )
     if kind is not None:
         query = query.where(EventRow.kind == kind)
-    return [EventPoint(*row) for row in history.execute(query.order_by(EventRow.event_id))]
+    return [
+        EventPoint(*row) for row in history.connection.execute(query.order_by(EventRow.event_id))
+    ]
 
 
-def proofs(history: sa.Connection) -> list[ReplicaProof]:
+def proofs(history: History) -> list[ReplicaProof]:
     """What every replica showed after every update, oldest first."""
-    query = sa.select(ReplicaProofRow.__table__).order_by(ReplicaProofRow.proof_id)
+    query = (
+        sa.select(ReplicaProofRow.__table__)
+        .where(ReplicaProofRow.run_id == history.run_id)
+        .order_by(ReplicaProofRow.proof_id)
+    )
     return [
         ReplicaProof(
             replica=row.replica,
@@ -278,45 +292,52 @@ def proofs(history: sa.Connection) -> list[ReplicaProof]:
             canary_nats=float("nan") if row.canary_nats is None else row.canary_nats,
             accepted=row.accepted,
         )
-        for row in history.execute(query)
+        for row in history.connection.execute(query)
     ]
 
 
-def pipeline_summary(history: sa.Connection) -> PipelineSummary:
+def pipeline_summary(history: History) -> PipelineSummary:
     """Counts of everything, and the latest step: one look at a run."""
     durable = sa.select(sa.func.max(PolicyVersionRow.version)).where(
-        PolicyVersionRow.durable, PolicyVersionRow.state == LineageState.LIVE
+        PolicyVersionRow.run_id == history.run_id,
+        PolicyVersionRow.durable,
+        PolicyVersionRow.state == LineageState.LIVE,
     )
     waiting = (
         sa.select(AdmissionRow.role, AdmissionRow.task_type, sa.func.count())
-        .where(AdmissionRow.state != AdmissionState.DONE)
+        .where(AdmissionRow.run_id == history.run_id, AdmissionRow.state != AdmissionState.DONE)
         .group_by(AdmissionRow.role, AdmissionRow.task_type)
     )
-    states = sa.select(
-        RolloutRow.role, RolloutRow.task_type, RolloutRow.state, sa.func.count()
-    ).group_by(RolloutRow.role, RolloutRow.task_type, RolloutRow.state)
-    latest = history.execute(_STEPS.order_by(LearnerStepRow.version.desc()).limit(1)).one_or_none()
+    states = (
+        sa.select(RolloutRow.role, RolloutRow.task_type, RolloutRow.state, sa.func.count())
+        .where(RolloutRow.run_id == history.run_id)
+        .group_by(RolloutRow.role, RolloutRow.task_type, RolloutRow.state)
+    )
+    newest = _live_steps(history).order_by(LearnerStepRow.version.desc()).limit(1)
+    latest = history.connection.execute(newest).one_or_none()
     return PipelineSummary(
         learner_version=_of_the_run(history, RunRow.learner_version),
-        durable_version=history.execute(durable).scalar(),
+        durable_version=history.connection.execute(durable).scalar(),
         latest_step=None if latest is None else _step(*latest),
         waiting={
-            Cell(role, task_type): count for role, task_type, count in history.execute(waiting)
+            Cell(role, task_type): count
+            for role, task_type, count in history.connection.execute(waiting)
         },
         rollouts={
             (Cell(role, task_type), state): count
-            for role, task_type, state, count in history.execute(states)
+            for role, task_type, state, count in history.connection.execute(states)
         },
         buffer_sizes=buffer_sizes(history),
     )
 
 
-_STEPS = sa.select(
-    LearnerStepRow.version,
-    LearnerStepRow.committed_at,
-    LearnerStepRow.loss,
-    LearnerStepRow.metrics,
-).where(LearnerStepRow.state == LineageState.LIVE)
+def _live_steps(history: History) -> sa.Select[int, float, float | None, dict[str, Any]]:
+    return sa.select(
+        LearnerStepRow.version,
+        LearnerStepRow.committed_at,
+        LearnerStepRow.loss,
+        LearnerStepRow.metrics,
+    ).where(LearnerStepRow.run_id == history.run_id, LearnerStepRow.state == LineageState.LIVE)
 
 
 def _step(
@@ -326,8 +347,9 @@ def _step(
     return StepPoint(step=version, committed_at=committed_at, loss=loss, metrics=finite)
 
 
-def _judged(role: Role) -> tuple[sa.ColumnElement[bool], ...]:
+def _judged(history: History, role: Role) -> tuple[sa.ColumnElement[bool], ...]:
     return (
+        RolloutRow.run_id == history.run_id,
         RolloutRow.role == role,
         RolloutRow.purpose != Purpose.SEED,
         RolloutRow.judgement.is_not(None),
@@ -335,14 +357,14 @@ def _judged(role: Role) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _per_window(
-    history: sa.Connection, column: InstrumentedAttribute[Any], start: float, window_seconds: float
+    history: History, column: InstrumentedAttribute[Any], start: float, window_seconds: float
 ) -> dict[int, tuple[int, int]]:
     """(rollouts, tokens) by window index."""
     since = (column - start) / window_seconds
     window: sa.ColumnElement[int] = sa.cast(sa.func.floor(since), sa.Integer)
     query = (
         sa.select(window, sa.func.count(), sa.func.sum(RolloutRow.num_tokens))
-        .where(column.is_not(None))
+        .where(RolloutRow.run_id == history.run_id, column.is_not(None))
         .group_by(window)
     )
-    return {row[0]: (row[1], row[2]) for row in history.execute(query)}
+    return {row[0]: (row[1], row[2]) for row in history.connection.execute(query)}

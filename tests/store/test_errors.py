@@ -6,7 +6,7 @@ import pytest
 
 from azr.errors import AzrError, RunDirectoryError, StoreError
 from azr.store import SqlStore, engine
-from azr.store.queries import open_history
+from azr.store.history import open_history
 from tests.store.store_play import Player, completion, config, one
 
 
@@ -104,4 +104,4 @@ def test_history_needs_a_database(tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("dear diary, " * 100)
     with pytest.raises(StoreError, match="not an SQLite"), open_history(notes) as history:
-        history.exec_driver_sql("select * from rollout")
+        history.connection.exec_driver_sql("select * from rollout")

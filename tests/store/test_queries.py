@@ -1,10 +1,14 @@
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
+from azr.errors import StoreError
 from azr.store import queries
-from azr.store.queries import open_history
+from azr.store.engine import write_engine
+from azr.store.history import open_history
+from azr.store.models import RunRow
 from azr.store.states import RolloutState
 from azr.types import (
     CELLS,
@@ -115,9 +119,26 @@ async def test_an_empty_run_has_empty_answers(path: Path) -> None:
         assert queries.pipeline_summary(history).latest_step is None
 
 
+async def test_each_run_of_a_database_has_its_own_history(played: Path) -> None:
+    engine = write_engine(played)
+    with engine.begin() as connection:
+        row = {"config": {}, "learner_version": 0, "created_at": 0.0}
+        connection.execute(sa.insert(RunRow), row)
+    engine.dispose()
+    with open_history(played) as latest, open_history(played, run=1) as first:
+        assert (latest.run_id, first.run_id) == (2, 1)
+        assert queries.steps(latest) == []
+        assert queries.first_rollout_at(latest) is None
+        assert sum(queries.state_counts(latest).values()) == 0
+        assert len(queries.steps(first)) == 1
+        assert sum(queries.staleness_counts(first).values()) == 12
+    with pytest.raises(StoreError, match="no run 7"), open_history(played, run=7):
+        pass
+
+
 async def test_history_cannot_be_written(path: Path) -> None:
     with open_history(path) as history, pytest.raises(OperationalError):
-        history.exec_driver_sql("delete from runs")
+        history.connection.exec_driver_sql("delete from runs")
 
 
 async def test_views_answer_what_people_ask(played: Path) -> None:
