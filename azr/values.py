@@ -8,9 +8,15 @@ A program's output, a model's answer and a stored example are all a
     (1,)                     {"t":[1]}
     {"k": 1}                 {"d":[["k",1]]}          in insertion order
     {2, 1}                   {"s":[1,2]}              sorted by canonical text
+    frozenset({2, 1})        {"z":[1,2]}              equal to the set, but hashable
     b"\x00"                  {"b":"00"}
-    1+2j                     {"c":[1.0,2.0]}
-    nan inf -inf             {"f":"nan"}              no literal; never leaves the jail
+    1+2j                     {"c":[1.0,2.0]}          finite parts; -0.0 becomes 0.0
+    nan inf -inf             {"f":"nan"}              one NaN, equal to itself
+
+The literal of a value is what `repr` writes: `nan`, `-inf`, `set()` and
+`frozenset({1, 2})` are the forms that Python itself would not read back as literals;
+the jail's parser (`azr.sandbox.guest.literals`) does. Since NaN equals NaN, a set or
+dict with two keys that differ only by which NaN they hold is no value.
 
 Everything here works on that text or on trees parsed from it, so a hostile
 value costs at most time proportional to its (bounded) length.
@@ -49,11 +55,7 @@ def equal(a: Value, b: Value, *, strict: bool = False) -> bool:
 
 
 def literal(value: Value) -> str:
-    """The Python literal of a value, as `repr` writes it; this is what prompts show.
-
-    Raises:
-        ValueError: for NaN and infinities, which have no literal.
-    """
+    """The Python literal of a value, as `repr` writes it; this is what prompts show."""
     return _literal(json.loads(value.canonical))
 
 
@@ -62,7 +64,8 @@ def from_python(obj: object) -> Value:
 
     Raises:
         TypeError: for any other type, subclasses included.
-        ValueError: for values that are too deep, too large or not valid Unicode.
+        ValueError: for values that are too deep, too large or not valid Unicode, for
+            complex numbers that are not finite and for keys that repeat a NaN.
     """
     return Value(_dump(_tree(obj, 0)))
 
@@ -129,12 +132,25 @@ def _text_tree(text: str) -> Tree:
     return text
 
 
-def _complex_tree(number: complex) -> Tree:
-    return {"c": [_float_tree(number.real), _float_tree(number.imag)]}
+def _complex_tree(number: complex) -> dict[str, Tree]:
+    # Adding zero turns -0.0 into 0.0: no literal of a complex number keeps that sign.
+    return {"c": [_finite(number.real) + 0.0, _finite(number.imag) + 0.0]}
 
 
 def _trees(items: Iterable[object], depth: int) -> list[Tree]:
     return [_tree(item, depth) for item in items]
+
+
+def _set_trees(items: Iterable[object], depth: int) -> list[Tree]:
+    trees = _trees(items, depth)
+    _require_distinct_keys(trees)
+    return sorted(trees, key=_dump)
+
+
+def _pair_trees(mapping: dict[object, object], depth: int) -> list[Tree]:
+    keys = _trees(mapping, depth)
+    _require_distinct_keys(keys)
+    return [[key, _tree(item, depth)] for key, item in zip(keys, mapping.values(), strict=True)]
 
 
 _ATOMS: dict[type, Callable[..., Tree]] = {
@@ -147,10 +163,9 @@ _ATOMS: dict[type, Callable[..., Tree]] = {
 _CONTAINERS: dict[type, Callable[..., Tree]] = {
     list: _trees,
     tuple: lambda items, depth: {"t": _trees(items, depth)},
-    set: lambda items, depth: {"s": sorted(_trees(items, depth), key=_dump)},
-    dict: lambda items, depth: {
-        "d": [[_tree(key, depth), _tree(item, depth)] for key, item in items.items()]
-    },
+    set: lambda items, depth: {"s": _set_trees(items, depth)},
+    frozenset: lambda items, depth: {"z": _set_trees(items, depth)},
+    dict: lambda items, depth: {"d": _pair_trees(items, depth)},
 }
 
 
@@ -178,12 +193,12 @@ def _checked(tree: Tree, depth: int) -> Tree:
 
 
 def _checked_container(tag: str, payload: Tree, depth: int) -> Tree:
-    if tag not in ("t", "d", "s") or not isinstance(payload, list):
+    if tag not in ("t", "d", "s", "z") or not isinstance(payload, list):
         raise ValueError("unknown tag or payload")
     if tag == "d":
         return {"d": _checked_pairs(payload, depth)}
     items = [_checked(item, depth) for item in payload]
-    if tag == "s":
+    if tag in ("s", "z"):
         _require_distinct_keys(items)
         items.sort(key=_dump)
     return {tag: items}
@@ -208,9 +223,15 @@ def _checked_hex(payload: Tree) -> Tree:
 def _checked_parts(payload: Tree) -> Tree:
     match payload:
         case [float(real), float(imag)]:
-            return [_finite(real), _finite(imag)]
+            return _complex_tree(complex(real, imag))["c"]
         case _:
             raise ValueError("complex is written as two floats")
+
+
+def _checked_non_finite(payload: Tree) -> Tree:
+    if payload not in _NON_FINITE:
+        raise ValueError("not the name of a float")
+    return payload
 
 
 def _finite(number: float) -> float:
@@ -219,7 +240,11 @@ def _finite(number: float) -> float:
     return number
 
 
-_CHECKED_ATOMS: dict[str, Callable[[Tree], Tree]] = {"b": _checked_hex, "c": _checked_parts}
+_CHECKED_ATOMS: dict[str, Callable[[Tree], Tree]] = {
+    "b": _checked_hex,
+    "c": _checked_parts,
+    "f": _checked_non_finite,
+}
 
 
 def _require_distinct_keys(keys: list[Tree]) -> None:
@@ -232,7 +257,7 @@ def _require_distinct_keys(keys: list[Tree]) -> None:
 def _hashable(tree: Tree) -> bool:
     if isinstance(tree, dict):
         tag, payload = _tagged(tree)
-        return tag in ("b", "c") or (
+        return tag in ("b", "c", "f", "z") or (
             tag == "t" and isinstance(payload, list) and all(map(_hashable, payload))
         )
     return not isinstance(tree, list)
@@ -255,17 +280,16 @@ def _key(tree: Tree) -> str:
     match tag:
         case "t":
             return "(" + ",".join(map(_key, _list(payload))) + ")"
-        case "s":
+        case "s" | "z":
             return "{" + ",".join(sorted(map(_key, _list(payload)))) + "}"
         case "d":
             return "<" + ",".join(sorted(_key(k) + ":" + _key(v) for k, v in _pairs(payload))) + ">"
         case "c":
-            real, imag = map(_as_float, _list(payload))
-            return _complex_key(real, imag)
+            return _complex_key(*cast("list[float]", payload))
         case "b":
             return f"b{payload}"
         case _:
-            return "#" + _number_key(_as_float(tree))
+            return f"#{payload}"  # nan, inf or -inf
 
 
 def _complex_key(real: float, imag: float) -> str:
@@ -276,17 +300,9 @@ def _complex_key(real: float, imag: float) -> str:
 
 def _number_key(number: float) -> str:
     """One text per numeric value: 1, 1.0, True and -0.0 == 0 coincide; large ints stay exact."""
-    if isinstance(number, float) and not math.isfinite(number):
-        return repr(number)
     if number == int(number):
         return str(int(number))
     return float(number).hex()
-
-
-def _as_float(tree: Tree) -> float:
-    if isinstance(tree, dict):
-        return float(cast("str", tree["f"]))
-    return cast("float", tree)
 
 
 def _list(payload: Tree) -> list[Tree]:
@@ -310,18 +326,23 @@ def _literal(tree: Tree) -> str:
         case "b":
             return repr(bytes.fromhex(cast("str", payload)))
         case "c":
-            real, imag = map(_as_float, _list(payload))
-            return repr(complex(_finite(real), _finite(imag)))
+            return repr(complex(*cast("list[float]", payload)))
         case "t":
             comma = "," if len(_list(payload)) == 1 else ""
             return "(" + _listing(_list(payload)) + comma + ")"
         case "s":
-            return "{" + _listing(_list(payload)) + "}" if payload else "set()"
+            return _set_literal(_list(payload)) or "set()"
+        case "z":
+            return f"frozenset({_set_literal(_list(payload))})"
         case "d":
             pairs = [f"{_literal(key)}: {_literal(item)}" for key, item in _pairs(payload)]
             return "{" + ", ".join(pairs) + "}"
         case _:
-            raise ValueError("non-finite numbers have no literal")
+            return str(payload)  # nan, inf or -inf
+
+
+def _set_literal(items: list[Tree]) -> str:
+    return "{" + _listing(items) + "}" if items else ""
 
 
 def _listing(items: list[Tree]) -> str:

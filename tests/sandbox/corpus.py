@@ -177,9 +177,9 @@ case(
     body("return I(1)", before=("class I(int):\n    def __eq__(self, other): return True")),
     off=NOT_A_VALUE,
 )
-case("returns a frozenset", body("return frozenset([1])"), off=NOT_A_VALUE)
-case("returns infinity", body("return 1e308 * 10"), off=NOT_A_VALUE)
-case("returns NaN", body("return [float('nan')]"), off=NOT_A_VALUE)
+case("returns a frozenset", body("return frozenset([1])"), off="ok")
+case("returns infinity", body("return 1e308 * 10"), off="ok")
+case("returns NaN", body("return [float('nan')]"), off="ok")
 case("returns a cycle", body("x = []\nx.append(x)\nreturn x"), off=NOT_A_VALUE)
 case("returns depth 100", body("x = []\nfor _ in range(100): x = [x]\nreturn x"), off=NOT_A_VALUE)
 case("returns a lone surrogate", body("return chr(0xD800)"), off=NOT_A_VALUE)

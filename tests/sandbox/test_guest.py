@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from azr import values
 from azr.sandbox.guest.confine import filter_program
 from azr.sandbox.guest.encode import TooLargeError, UnserialisableError, encode
+from azr.sandbox.guest.literals import INF, NAN, NotLiteralError, value_of
 from azr.sandbox.guest.policy import violation
 
+nans = st.builds(float, st.sampled_from(["nan", "1", "inf"])).map(lambda number: number + 0)
 objects = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.binary(),
     lambda inner: (
@@ -21,7 +23,8 @@ objects = st.recursive(
         | st.lists(inner, max_size=3).map(tuple)
         | st.dictionaries(st.integers() | st.text(max_size=3), inner, max_size=3)
         | st.sets(st.integers() | st.text(max_size=3), max_size=3)
-        | st.frozensets(st.integers(), max_size=1)
+        | st.frozensets(st.integers() | st.floats() | st.tuples(st.floats()), max_size=3)
+        | st.dictionaries(nans | st.frozensets(nans, max_size=2), inner, max_size=3)
     ),
     max_leaves=8,
 )
@@ -32,9 +35,44 @@ def test_the_guest_writes_what_the_host_would(obj: object) -> None:
     try:
         text = encode(obj, 10_000)
     except (UnserialisableError, TooLargeError):
+        with pytest.raises((ValueError, TypeError)):
+            values.from_python(obj)
         return
     assert text == values.from_python(obj).canonical
     assert values.parse_canonical(text).canonical == text
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        ("[1, 2.5, 'a' 'b', b'c', True, None]", [1, 2.5, "ab", b"c", True, None]),
+        ("{1: (2,), 'k': {3}, (): []}", {1: (2,), "k": {3}, (): []}),
+        ("(inf, -inf, float('inf'), float('-inf'), -float('inf'))", (INF, -INF, INF, -INF, -INF)),
+        ("{nan, float('nan'), nan}", {NAN}),
+        ("[set(), frozenset(), frozenset({1}), frozenset([2]), frozenset((3, 3))]",
+         [set(), frozenset(), frozenset({1}), frozenset({2}), frozenset({3})]),
+        ("[+1, -2, -0.0, 1e999, 1+2j, -1-2j, -3j]", [1, -2, -0.0, INF, 1 + 2j, -1 - 2j, -3j]),
+    ],
+)  # fmt: skip
+def test_a_literal_means_what_python_would_make_of_it(text: str, means: object) -> None:
+    assert value_of(ast.parse(text, mode="eval").body) == means
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x", "NaN", "infinity", "...", "f''", "f'{1}'", "--1", "~1", "not 1", "-True", "-'a'",
+        "1 + 1", "1j + 1", "True + 1j", "2 * 1j", "1 if 1 else 2", "(1)(2)", "[*[1]]", "{**{}}",
+        "[i for i in ()]", "lambda: 1", "(x := 1)", "a.b", "[1][0]", "{[]}", "{{}: 1}", "1 < 2",
+        "set([1])", "set(())", "frozenset({1: 2})", "frozenset('ab')", "frozenset(set())",
+        "frozenset([1], [2])", "frozenset(*[1])", "frozenset(x=1)", "float('1')", "float(1)",
+        "float('NaN')", "float()", "float(nan)", "float(x='nan')", "float('nan', 1)", "int('1')",
+        "dict()", "dict(a=1)", "list()", "a.set()", "set.x()", "float(b'nan')",
+    ],
+)  # fmt: skip
+def test_whatever_else_is_no_literal(text: str) -> None:
+    with pytest.raises((NotLiteralError, TypeError)):
+        value_of(ast.parse(text, mode="eval").body)
 
 
 @given(objects)

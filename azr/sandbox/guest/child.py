@@ -15,6 +15,7 @@ from types import CodeType
 
 from .confine import Confinement
 from .encode import TooLargeError, UnserialisableError, encode
+from .literals import NotLiteralError, value_of
 from .policy import violation
 from .wire import FRAME_MAGIC
 
@@ -56,7 +57,7 @@ def _emit(frame: Frame) -> None:
 
 def _parsed_literal(text: str, output_chars: int) -> Frame:
     try:
-        value = ast.literal_eval(text.strip())
+        value = value_of(ast.parse(text.strip(), mode="eval").body)
     except BaseException as error:  # noqa: BLE001 -- hostile text: any failure is a verdict
         return "bad_literal", type(error).__name__
     return _encoded(value, output_chars)
@@ -78,13 +79,13 @@ def _parse_call(text: str) -> ast.Call | None:
 
 
 def _arguments(call: ast.Call) -> Arguments:
-    """Fresh argument objects of a call; ValueError if one is not a literal."""
-    positional = [ast.literal_eval(argument) for argument in call.args]
+    """Fresh argument objects of a call; NotLiteralError if one is not a literal."""
+    positional = [value_of(argument) for argument in call.args]
     keywords: dict[str, object] = {}
     for keyword in call.keywords:
         if keyword.arg is None:
-            raise ValueError("**")
-        keywords[keyword.arg] = ast.literal_eval(keyword.value)
+            raise NotLiteralError
+        keywords[keyword.arg] = value_of(keyword.value)
     return positional, keywords
 
 

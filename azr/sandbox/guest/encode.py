@@ -6,14 +6,16 @@ text again, because the program shares this process and may have replaced it.
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+from .literals import NAN
 
 MAX_DEPTH = 50
 MAX_INT_BITS = 13_000
 
 
 class UnserialisableError(Exception):
-    """The value has no literal; the argument names its type."""
+    """The value has no canonical form; the argument says why, mostly by naming a type."""
 
 
 class TooLargeError(Exception):
@@ -37,6 +39,8 @@ class _Encoder:
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
+        self.has_nan = False
+        """Whether a NaN was met so far."""
 
     def spend(self, chars: int) -> None:
         self.budget -= chars
@@ -57,14 +61,31 @@ class _Encoder:
             return self.trees(value, depth)
         if kind is tuple and isinstance(value, tuple):
             return {"t": self.trees(value, depth)}
-        if kind is set and isinstance(value, set):
-            return {"s": sorted(self.trees(value, depth), key=_dump)}
         if kind is dict and isinstance(value, dict):
-            return {"d": [self.trees(pair, depth) for pair in value.items()]}
+            return {"d": self.pairs(value, depth)}
+        if kind is set and isinstance(value, set):
+            return {"s": self.members(value, depth)}
+        if kind is frozenset and isinstance(value, frozenset):
+            return {"z": self.members(value, depth)}
         raise UnserialisableError(kind.__name__)
 
     def trees(self, items: Iterable[object], depth: int) -> list[object]:
         return [self.tree(item, depth + 1) for item in items]
+
+    def pairs(self, mapping: dict[object, object], depth: int) -> list[object]:
+        pairs: list[object] = [self.trees(pair, depth) for pair in mapping.items()]
+        self.require_distinct(mapping)
+        return pairs
+
+    def members(self, items: Collection[object], depth: int) -> list[object]:
+        trees = sorted(self.trees(items, depth), key=_dump)
+        self.require_distinct(items)
+        return trees
+
+    def require_distinct(self, keys: Collection[object]) -> None:
+        """Refuse keys that are equal once NaN equals NaN; the host would, too."""
+        if self.has_nan and len({_with_one_nan(key) for key in keys}) < len(keys):
+            raise UnserialisableError("repeated nan")
 
     def atom(self, value: object) -> object:
         """The tree of a value of exactly one of the atomic types."""
@@ -85,12 +106,22 @@ class _Encoder:
             return {"b": value.hex()}
         if isinstance(value, complex):
             self.spend(12)
-            return {"c": [_finite(value.real), _finite(value.imag)]}
+            if not (math.isfinite(value.real) and math.isfinite(value.imag)):
+                raise UnserialisableError("non-finite complex")
+            return {"c": [value.real + 0.0, value.imag + 0.0]}
         self.spend(3)
-        return _finite(value)
+        if not isinstance(value, float) or math.isfinite(value):
+            return value
+        self.has_nan |= math.isnan(value)
+        return {"f": repr(value)}
 
 
-def _finite(value: object) -> float:
-    if not isinstance(value, float) or not math.isfinite(value):
-        raise UnserialisableError("non-finite float")
-    return value
+def _with_one_nan(key: object) -> object:
+    """`key` with NAN in place of every NaN: identical objects are equal to Python."""
+    if isinstance(key, float) and math.isnan(key):
+        return NAN
+    if isinstance(key, tuple):
+        return tuple([_with_one_nan(item) for item in key])
+    if isinstance(key, frozenset):
+        return frozenset([_with_one_nan(item) for item in key])
+    return key
