@@ -2,6 +2,7 @@
 
     AzrError                     every error a user may see; carries a hint
     |-- ConfigError              a config file or override that cannot be used
+    |-- InputError               a file or an argument handed to a command that cannot be used
     |-- ModelError               a model or tokenizer that cannot be used
     |-- RunDirectoryError        a run directory that cannot be written or resumed
     |-- SandboxError             the jail's infrastructure failed (never the program)
@@ -49,6 +50,10 @@ def expected_error(error: BaseException) -> AzrError | None:
 
 class ConfigError(AzrError):
     hint = "See `azr config show` for every key, its default and its meaning."
+
+
+class InputError(AzrError):
+    hint = "See the command's --help for what it reads."
 
 
 class ModelError(AzrError):
