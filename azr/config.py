@@ -11,6 +11,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
+from azr.eviction import Eviction
+from azr.normal_form import SameProgram
+
 type Positive = Annotated[int, Field(ge=1)]
 type Seconds = Annotated[float, Field(gt=0)]
 
@@ -68,6 +71,22 @@ class SelfPlaySection(Section):
     """lambda: weight of the proposer's loss beside the solver's."""
     reject_duplicates: bool = True
     """A task that repeats one in its buffer is invalid (verdict `duplicate`)."""
+    same_program: SameProgram = "tokens"
+    """What repeats a program: equal text, equal tokens (whatever the comments and the
+    layout), or tokens equal up to renaming."""
+    reject_reference_programs: bool = False
+    """A deduction or abduction task must not reuse a program that its proposer was
+    shown (verdict `not_novel`)."""
+    reject_message_code: bool = False
+    """An induction message must not contain code of its program (`leaked_message`)."""
+    reject_repeated_inputs: bool = False
+    """A hidden induction input must not be among the shown ones (`repeated_input`)."""
+    reject_constant_outputs: bool = False
+    """The outputs of an induction task must not all be equal (`constant_output`)."""
+    buffer_capacity: Annotated[int, Field(ge=0)] = 0
+    """Tasks of a buffer that may be drawn; 0 = all. The official code: 16384."""
+    eviction: Eviction = "newest"
+    """Which tasks a full buffer keeps (`azr.eviction`). The official code: oldest."""
 
 
 class SandboxSection(Section):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from azr.config import RunConfig
+from azr.gates import refusal
 from azr.parsing import parse_answer, parse_induction_proposal, parse_proposal
 from azr.ports import Sandbox
 from azr.prompts import FAMILIES, propose_within
@@ -86,9 +87,11 @@ async def judge_proposal(
         return proposal
     outcomes = await sandbox.validate(proposal.program, proposal.arguments)
     draft = task_from(admission.cell.task_type, proposal, outcomes)
-    if isinstance(draft, TaskDraft) and not fits(FAMILIES[config.prompts.family].solve(draft)):
+    if isinstance(draft, Rejection):
+        return draft
+    if not fits(FAMILIES[config.prompts.family].solve(draft)):
         return Rejection(Verdict.OUTPUT_TOO_LARGE, "the solver's prompt would be too long")
-    return draft
+    return refusal(draft, admission.references, config.selfplay) or draft
 
 
 def _parse(

@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from azr.advantages import normalise
+from azr.buffers import Buffers
 from azr.config import RunConfig
 from azr.judging import Fits, judge_attempt, judge_proposal, sampling_request
 from azr.ports import Engine, Learner, Sandbox
 from azr.quota import plan_attempts
 from azr.rewards import learnability_reward, rejected_reward, solver_reward
-from azr.seeds import derive_seed, draw_for_replay, draw_without_replacement
+from azr.seeds import derive_seed, draw_for_replay
 from azr.types import (
     CELLS,
     Admission,
@@ -37,43 +38,6 @@ from azr.types import (
     TaskType,
     Trajectory,
 )
-
-
-@dataclass(kw_only=True)
-class Buffers:
-    """The tasks of each type, oldest first; a step's own become visible after it."""
-
-    reject_duplicates: bool = True
-    _tasks: dict[TaskType, list[tuple[PolicyVersion, Task]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    _keys: set[tuple[str, ...]] = field(default_factory=set)
-
-    def add(self, draft: TaskDraft, *, visible_from: PolicyVersion) -> Task | None:
-        """The stored task, or None if its buffer has this program with these inputs."""
-        arguments = (example.arguments for example in draft.examples)
-        key = (draft.task_type, draft.program, *arguments)
-        if self.reject_duplicates and key in self._keys:
-            return None
-        self._keys.add(key)
-        task = draft.with_id(sum(map(len, self._tasks.values())) + 1)
-        self._tasks[draft.task_type].append((visible_from, task))
-        return task
-
-    def visible(self, task_type: TaskType, version: PolicyVersion) -> list[Task]:
-        return [task for since, task in self._tasks[task_type] if since <= version]
-
-    def references(
-        self, task_type: TaskType, count: int, seed: int, version: PolicyVersion
-    ) -> tuple[Task, ...]:
-        """K tasks of the type; for induction, one program of the other two buffers."""
-        if task_type is TaskType.INDUCTION:
-            pool = self.visible(TaskType.DEDUCTION, version)
-            pool += self.visible(TaskType.ABDUCTION, version)
-            count = 1
-        else:
-            pool = self.visible(task_type, version)
-        return tuple(pool[i] for i in draw_without_replacement(len(pool), count, seed))
 
 
 @dataclass(kw_only=True)
@@ -158,7 +122,7 @@ class SelfPlay:
                 purpose = Purpose.MEASURE
                 admission = self._admit(Role.SOLVE, task_type, task=proposal.task, purpose=purpose)
                 attempts.append((admission, proposal))
-            pool = self.buffers.visible(task_type, self.version)
+            pool = self.buffers.drawable(task_type, self.version)
             seed = derive_seed(
                 self.config.run.seed, "replay", task_type, self.slots[Cell(Role.SOLVE, task_type)]
             )

@@ -64,6 +64,11 @@ class Verdict(StrEnum):
     BAD_LITERAL = "bad_literal"
     DUPLICATE = "duplicate"
     """A valid task that repeats one in its buffer (decided by the store, not the jail)."""
+    NOT_NOVEL = "not_novel"
+    LEAKED_MESSAGE = "leaked_message"
+    REPEATED_INPUT = "repeated_input"
+    CONSTANT_OUTPUT = "constant_output"
+    """Refused by a gate (`azr.gates`), not by the jail."""
     KILLED = "killed"
     NOT_RUN = "not_run"
 

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from azr.seeds import derive_seed
-from azr.store import tasks
+from azr.store import buffers, tasks
 from azr.store.context import RunContext
 from azr.store.leases import leasable
 from azr.store.models import AdmissionRow, ProposalReferenceRow, RolloutRow, RunRow
@@ -105,7 +105,7 @@ def admit_proposals(
     if count:
         first = next_slot(connection, run, cell)
         new = insert(connection, run, cell, [{}] * count, version=version, owner=owner)
-        pool = tasks.reference_pool(connection, run, task_type, version)
+        pool = buffers.reference_pool(connection, run, task_type, version)
         for slot, admission_id in enumerate(new, start=first):
             _draw_references(connection, run, pool, task_type, admission_id, slot)
         ids += new
@@ -220,13 +220,13 @@ def _lease(
 def _draw_references(
     connection: sa.Connection,
     run: RunContext,
-    pool: tasks.Pool,
+    pool: buffers.Pool,
     task_type: TaskType,
     admission_id: int,
     slot: int,
 ) -> None:
     seed = derive_seed(run.config.run.seed, "references", task_type, slot)
-    chosen = tasks.draw_references(connection, run, pool, task_type, seed)
+    chosen = buffers.draw_references(connection, run, pool, task_type, seed)
     rows = [
         {"admission_id": admission_id, "position": position, "task_id": task_id}
         for position, task_id in enumerate(chosen)

@@ -169,6 +169,37 @@ class TaskRow(Base):
     )
 
 
+class TaskBlockRow(Base):
+    """The tasks of a buffer that become visible together: what makes draws fast."""
+
+    __tablename__ = "task_block"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.run_id"), primary_key=True)
+    task_type: Mapped[TaskType] = mapped_column(primary_key=True)
+    visible_from: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    num_before: Mapped[int]
+    """Tasks of the buffer that are visible earlier."""
+    num_tasks: Mapped[int]
+    first_ordinal: Mapped[int]
+    last_ordinal: Mapped[int]
+
+    __table_args__ = (Index(None, "run_id", "task_type", "num_before"),)
+
+
+class ReservoirSlotRow(Base):
+    """Which task took over which slot of a reservoir buffer, since which version."""
+
+    __tablename__ = "reservoir_slot"
+
+    task_id: Mapped[int] = mapped_column(ForeignKey("task.task_id"), primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.run_id"))
+    task_type: Mapped[TaskType]
+    slot: Mapped[int]
+    visible_from: Mapped[int]
+
+    __table_args__ = (Index(None, "run_id", "task_type", "slot", "visible_from", "task_id"),)
+
+
 class AdmissionRow(Base):
     """Permission to sample one rollout, granted once, leased until it is sampled."""
 

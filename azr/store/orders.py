@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from azr.quota import plan_attempts
 from azr.seeds import derive_seed
-from azr.store import admissions, tasks
+from azr.store import admissions, buffers
 from azr.store.context import RunContext
 from azr.store.models import RolloutRow
 from azr.store.states import RolloutState
@@ -54,8 +54,8 @@ def order_attempts(
     if plan.replay:
         first = admissions.next_slot(connection, run, cell) + len(rows)
         seed = derive_seed(config.run.seed, "replay", task_type, first)
-        pool = tasks.visible_pool(connection, run, task_type, version)
-        older = tasks.draw_replays(connection, run, pool, plan.replay, seed)
+        pool = buffers.visible_pool(connection, run, task_type, version)
+        older = buffers.draw_replays(connection, run, pool, plan.replay, seed)
         rows += [{"task_id": older_id} for older_id in older]
     admissions.insert(connection, run, cell, rows, version=version)
     return sum(row.get("measures") is not None for row in rows)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from azr.config import RunConfig
 from azr.errors import StoreError
-from azr.store import events, leases
+from azr.store import events, leases, tasks
 from azr.store.context import RunContext
 from azr.store.models import (
     BatchMemberRow,
@@ -47,6 +47,7 @@ def open_run(
         connection.execute(
             sa.update(RunRow).where(RunRow.run_id == run.run_id).values(config=settings)
         )
+        tasks.follow_settings(connection, run, known.config.get("selfplay", {}))
         events.record(connection, run, "reconfigured", {"before": known.config})
     return run
 

@@ -18,10 +18,11 @@ from actors.learner import LearnActor
 from actors.proposer import Proposer
 from actors.seeder import fill_buffers
 from actors.solver import Solver
+from azr.buffers import Buffers
 from azr.config import ActorSection, LearnerSection, RunConfig, RunSection, SelfPlaySection
 from azr.sandbox import SandboxPool
 from azr.seeding import Seeder
-from azr.selfplay import Buffers, SelfPlay
+from azr.selfplay import SelfPlay
 from azr.store import SqlStore
 from azr.testing import CountingLearner, ScriptedEngine
 from azr.types import Admission, Batch, PolicyVersion, StepResult
@@ -60,7 +61,7 @@ async def tell_synchronously(run: RunConfig, sandbox: SandboxPool) -> list[tuple
         pass
 
     seeder = Seeder(engine=engine, sandbox=sandbox, config=run, fits=fits, on_rollout=ignore)
-    buffers = Buffers(reject_duplicates=run.selfplay.reject_duplicates)
+    buffers = Buffers(play=run.selfplay, root_seed=run.run.seed)
     for draft in await seeder.seed():
         buffers.add(draft, visible_from=0)
     game = SelfPlay(

@@ -14,6 +14,7 @@ from pathlib import Path
 import anyio
 
 from azr.advantages import normalise
+from azr.buffers import Buffers
 from azr.config import RunConfig
 from azr.engine.canary import sample_canary
 from azr.engine.replica import VllmReplica
@@ -22,7 +23,7 @@ from azr.learner.link import LearnerProcess
 from azr.model_path import resolve_model
 from azr.sandbox import SandboxPool
 from azr.seeding import Seeder
-from azr.selfplay import Buffers, SelfPlay
+from azr.selfplay import SelfPlay
 from azr.types import Batch
 
 
@@ -52,7 +53,7 @@ async def tell(config: RunConfig, scratch: Path) -> list[dict[str, object]]:
         seeder = Seeder(
             engine=replica, sandbox=sandbox, config=config, fits=fits, on_rollout=ignore
         )
-        buffers = Buffers()
+        buffers = Buffers(play=config.selfplay, root_seed=config.run.seed)
         for draft in await seeder.seed():
             buffers.add(draft, visible_from=0)
         game = SelfPlay(

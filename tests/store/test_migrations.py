@@ -105,4 +105,4 @@ def test_the_alembic_command_finds_everything_in_pyproject(
     monkeypatch.chdir(Path(migrate.__file__).parents[2])
     url = f"url=sqlite:///{tmp_path / 'shell.sqlite'}"
     alembic.config.main(argv=["-x", url, "upgrade", "head"])
-    assert select(tmp_path / "shell.sqlite", "select * from alembic_version") == [("0001",)]
+    assert select(tmp_path / "shell.sqlite", "select * from alembic_version") == [("0002",)]

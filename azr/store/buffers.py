@@ -1,0 +1,241 @@
+"""Draws from the task buffers: exactly uniform, reproducible, as fast at a million tasks.
+
+A draw at version v sees the tasks with `visible_from <= v`, indexed in
+(visible_from, ordinal) order. In a synchronous run that is insertion order; in an
+asynchronous one a slow proposal may enter after tasks of a later version, and the
+index is exact all the same.
+
+`task_block` has a row per buffer and `visible_from` with the number of tasks before
+it, so that an index is found by two seeks, however long the history. A limited
+buffer (`azr.eviction`) shifts the index; a reservoir looks up who holds a slot.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import sqlalchemy as sa
+
+from azr.eviction import kept_range, reservoir_slot
+from azr.seeds import derive_seed, draw_for_replay, draw_without_replacement
+from azr.store.context import RunContext
+from azr.store.models import ReservoirSlotRow, TaskBlockRow, TaskRow
+from azr.types import PolicyVersion, TaskType
+
+_BUFFER = (
+    TaskBlockRow.run_id == sa.bindparam("run"),
+    TaskBlockRow.task_type == sa.bindparam("type"),
+)
+_VISIBLE = (  # the last block that the version may see ends where its tasks end
+    sa.select(TaskBlockRow.num_before + TaskBlockRow.num_tasks)
+    .where(*_BUFFER, TaskBlockRow.visible_from <= sa.bindparam("version"))
+    .order_by(TaskBlockRow.visible_from.desc())
+    .limit(1)
+)
+_GROW = (
+    sa.update(TaskBlockRow)
+    .where(*_BUFFER, TaskBlockRow.visible_from == sa.bindparam("version"))
+    .values(num_tasks=TaskBlockRow.num_tasks + 1, last_ordinal=sa.bindparam("ordinal"))
+)
+_SHIFT = (
+    sa.update(TaskBlockRow)
+    .where(*_BUFFER, TaskBlockRow.visible_from > sa.bindparam("version"))
+    .values(num_before=TaskBlockRow.num_before + 1)
+)
+_BLOCK_AT = (
+    sa.select(
+        TaskBlockRow.visible_from,
+        TaskBlockRow.num_before,
+        TaskBlockRow.num_tasks,
+        TaskBlockRow.first_ordinal,
+        TaskBlockRow.last_ordinal,
+    )
+    .where(*_BUFFER, TaskBlockRow.num_before <= sa.bindparam("position"))
+    .order_by(TaskBlockRow.num_before.desc())
+    .limit(1)
+)
+_TASK_OF_BUFFER = (
+    TaskRow.run_id == sa.bindparam("run"),
+    TaskRow.task_type == sa.bindparam("type"),
+)
+_BY_ORDINAL = sa.select(TaskRow.task_id).where(
+    *_TASK_OF_BUFFER, TaskRow.ordinal == sa.bindparam("ordinal")
+)
+_BY_OFFSET = (
+    sa.select(TaskRow.task_id)
+    .where(*_TASK_OF_BUFFER, TaskRow.visible_from == sa.bindparam("visible_from"))
+    .order_by(TaskRow.ordinal)
+    .offset(sa.bindparam("offset", type_=sa.Integer))
+    .limit(1)
+)
+_FILLED_LATER = (
+    sa.select(TaskRow.task_id)
+    .where(
+        *_TASK_OF_BUFFER,
+        TaskRow.visible_from > sa.bindparam("version"),
+        TaskRow.ordinal < sa.bindparam("capacity"),
+    )
+    .limit(1)
+)
+_INSERT_BLOCK = sa.insert(TaskBlockRow)
+_TAKE_SLOT = sa.insert(ReservoirSlotRow)
+_HOLDER = (
+    sa.select(ReservoirSlotRow.task_id)
+    .where(
+        ReservoirSlotRow.run_id == sa.bindparam("run"),
+        ReservoirSlotRow.task_type == sa.bindparam("type"),
+        ReservoirSlotRow.slot == sa.bindparam("slot"),
+        ReservoirSlotRow.visible_from <= sa.bindparam("version"),
+    )
+    .order_by(ReservoirSlotRow.visible_from.desc(), ReservoirSlotRow.task_id.desc())
+    .limit(1)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The drawable tasks of one buffer at one version."""
+
+    task_type: TaskType
+    version: PolicyVersion
+    positions: range
+    """In (visible_from, ordinal) order; slots, if `slots`."""
+    slots: bool = False
+    """A full reservoir."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What a draw chooses from: the parts, concatenated."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(len(part.positions) for part in self.parts)
+
+
+def note_insertion(
+    connection: sa.Connection,
+    run: RunContext,
+    task_type: TaskType,
+    *,
+    task_id: int,
+    ordinal: int,
+    visible_from: PolicyVersion,
+) -> None:
+    """Make a task that was just inserted drawable. In the transaction of its insertion."""
+    block = {"run": run.run_id, "type": task_type, "version": visible_from}
+    if connection.execute(_GROW, block | {"ordinal": ordinal}).rowcount == 0:
+        num_before = connection.execute(_VISIBLE, block).scalar() or 0
+        row = {"run_id": run.run_id, "task_type": task_type, "visible_from": visible_from}
+        row |= {"num_before": num_before, "num_tasks": 1}
+        connection.execute(_INSERT_BLOCK, row | {"first_ordinal": ordinal, "last_ordinal": ordinal})
+    connection.execute(_SHIFT, block)
+    if run.config.selfplay.buffer_capacity and run.config.selfplay.eviction == "reservoir":
+        _take_slot(connection, run, task_type, task_id, ordinal, visible_from)
+
+
+def rebuild_reservoirs(connection: sa.Connection, run: RunContext) -> None:
+    """Fill the slots anew from the history, as after a change of capacity or eviction."""
+    of_run = ReservoirSlotRow.run_id == run.run_id
+    connection.execute(sa.delete(ReservoirSlotRow).where(of_run))
+    history = (
+        sa.select(TaskRow.task_type, TaskRow.task_id, TaskRow.ordinal, TaskRow.visible_from)
+        .where(TaskRow.run_id == run.run_id)
+        .order_by(TaskRow.task_type, TaskRow.ordinal)
+    )
+    for row in connection.execute(history).all():
+        _take_slot(connection, run, *row)
+
+
+def _take_slot(
+    connection: sa.Connection,
+    run: RunContext,
+    task_type: TaskType,
+    task_id: int,
+    ordinal: int,
+    visible_from: PolicyVersion,
+) -> None:
+    seed = derive_seed(run.config.run.seed, "reservoir", task_type, ordinal)
+    slot = reservoir_slot(ordinal, run.config.selfplay.buffer_capacity, seed)
+    if slot is not None:
+        row = {"run_id": run.run_id, "task_type": task_type, "slot": slot}
+        connection.execute(_TAKE_SLOT, row | {"visible_from": visible_from, "task_id": task_id})
+
+
+def reference_pool(
+    connection: sa.Connection, run: RunContext, task_type: TaskType, version: PolicyVersion
+) -> Pool:
+    """What a proposer may be shown: its own buffer or, for induction, the other two."""
+    if task_type is TaskType.INDUCTION:
+        sources = (TaskType.DEDUCTION, TaskType.ABDUCTION)
+        return Pool(tuple(_part(connection, run, source, version) for source in sources))
+    return visible_pool(connection, run, task_type, version)
+
+
+def visible_pool(
+    connection: sa.Connection, run: RunContext, task_type: TaskType, version: PolicyVersion
+) -> Pool:
+    """The drawable tasks of one type."""
+    return Pool((_part(connection, run, task_type, version),))
+
+
+def draw_references(
+    connection: sa.Connection, run: RunContext, pool: Pool, task_type: TaskType, seed: int
+) -> list[int]:
+    """Ids of K tasks; for induction, of the one program to describe."""
+    count = 1 if task_type is TaskType.INDUCTION else run.config.selfplay.references
+    return _ids_at(connection, run, pool, draw_without_replacement(pool.size, count, seed))
+
+
+def draw_replays(
+    connection: sa.Connection, run: RunContext, pool: Pool, count: int, seed: int
+) -> list[int]:
+    """Ids of older tasks to attempt again; empty if the pool is."""
+    return _ids_at(connection, run, pool, draw_for_replay(pool.size, count, seed))
+
+
+def _part(
+    connection: sa.Connection, run: RunContext, task_type: TaskType, version: PolicyVersion
+) -> Part:
+    buffer = {"run": run.run_id, "type": task_type, "version": version}
+    visible = connection.execute(_VISIBLE, buffer).scalar() or 0
+    play = run.config.selfplay
+    if play.eviction == "reservoir" and 0 < play.buffer_capacity < visible:
+        capacity = {"capacity": play.buffer_capacity}
+        if connection.execute(_FILLED_LATER, buffer | capacity).scalar() is None:
+            return Part(task_type, version, range(play.buffer_capacity), slots=True)
+    positions = kept_range(visible, play.buffer_capacity, play.eviction)
+    return Part(task_type, version, positions)
+
+
+def _ids_at(
+    connection: sa.Connection, run: RunContext, pool: Pool, indices: Sequence[int]
+) -> list[int]:
+    """Task ids at these indices into the pool, in the given order."""
+    ends = list(accumulate(len(part.positions) for part in pool.parts))
+    ids: list[int] = []
+    for index in indices:
+        at = bisect_right(ends, index)
+        part = pool.parts[at]
+        position = part.positions[index - ends[at]]  # from the end: ends[at] is past it
+        ids.append(_id_at(connection, run, part, position))
+    return ids
+
+
+def _id_at(connection: sa.Connection, run: RunContext, part: Part, position: int) -> int:
+    buffer = {"run": run.run_id, "type": part.task_type}
+    if part.slots:
+        held = buffer | {"slot": position, "version": part.version}
+        return connection.execute(_HOLDER, held).scalar_one()
+    block = connection.execute(_BLOCK_AT, buffer | {"position": position}).one()
+    offset = position - block.num_before
+    if block.last_ordinal - block.first_ordinal + 1 == block.num_tasks:  # nearly always
+        ordinal = {"ordinal": block.first_ordinal + offset}
+        return connection.execute(_BY_ORDINAL, buffer | ordinal).scalar_one()
+    place = {"visible_from": block.visible_from, "offset": offset}
+    return connection.execute(_BY_OFFSET, buffer | place).scalar_one()
