@@ -53,6 +53,11 @@ class Jail:
         """Of nsjail, on the host."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether nsjail runs, as far as its parent knows."""
+        return self._process.poll() is None
+
     async def ready(self) -> None:
         """Wait until the zygote serves; SandboxUnavailableError says why if it never does.
 

@@ -18,7 +18,10 @@ from azr.config import SandboxSection
 from azr.errors import SandboxError, SandboxUnavailableError
 from azr.sandbox import SandboxPool, probe
 from azr.sandbox.diagnosis import unavailable
+from azr.sandbox.pool import ATTEMPTS
 from azr.types import Outcome, Verdict
+
+from .processes import alive, family, proc
 
 LONG = SandboxSection(workers=1, wall_seconds=300, cpu_seconds=300, memory_mib=256)
 ECHO = "def f(a):\n    return a"
@@ -42,17 +45,42 @@ async def test_a_job_whose_jail_is_killed_is_done_by_another() -> None:
     assert len(before) == 2
 
 
-async def test_a_job_that_loses_two_jails_is_an_infrastructure_error() -> None:
+async def test_a_job_in_whose_hands_every_jail_dies_is_an_infrastructure_error() -> None:
     async with SandboxPool.open(LONG) as pool, anyio.create_task_group() as callers:
 
         async def ask() -> None:
-            with pytest.raises(SandboxError, match="2 jails failed"):
+            with pytest.raises(SandboxError, match=f"{ATTEMPTS} jails failed"):
                 await pool.run(ENDLESS, ["1"])
 
         callers.start_soon(ask)
-        first = await _busy_jail(pool)
-        os.kill(first, signal.SIGKILL)
-        os.kill(await _busy_jail(pool, other_than=first), signal.SIGKILL)
+        killed = 0
+        for _ in range(ATTEMPTS):
+            killed = await _busy_jail(pool, other_than=killed)
+            os.kill(killed, signal.SIGKILL)
+
+
+async def test_a_job_whose_process_is_killed_from_outside_runs_again() -> None:
+    async with SandboxPool.open(LONG) as pool:
+
+        async def ask() -> None:
+            assert await pool.run(SOME_SECONDS, ["1"]) == (
+                Outcome(Verdict.OK, values.from_python(1)),
+            )
+
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(ask)
+            os.kill(family(await _busy_jail(pool))[-1], signal.SIGKILL)
+        assert pool.statistics.jobs == 2
+        assert pool.statistics.replaced_jails == 0
+
+
+async def test_a_job_finds_no_dead_jail_that_died_idle() -> None:
+    async with SandboxPool.open(LONG) as pool:
+        for jail in pool.pids:
+            os.kill(jail, signal.SIGKILL)
+            await _gone([jail])
+        assert await pool.validate(ECHO, ["1"]) == (Outcome(Verdict.OK, values.from_python(1)),)
+        assert pool.statistics.failed_jails == pool.statistics.replaced_jails == 2
 
 
 async def test_cancelling_a_caller_stops_the_work_and_frees_the_slot() -> None:
@@ -81,36 +109,36 @@ async def test_callers_cancelled_at_any_moment_leave_a_working_pool() -> None:
             for _ in range(12):
                 callers.start_soon(give_up, rng.uniform(0, 0.6))
         assert await pool.validate(ECHO, ["1"]) == (Outcome(Verdict.OK, values.from_python(1)),)
-        family = [pid for jail in pool.pids for pid in _family(jail)]
+        members = [pid for jail in pool.pids for pid in family(jail)]
         assert len(pool.pids) <= 2
-    await _gone(family)
+    await _gone(members)
 
 
 async def test_closing_a_pool_leaves_no_process_and_no_error_wrapped() -> None:
-    family: list[int] = []
+    members: list[int] = []
 
     async def use_and_fail() -> None:
         async with SandboxPool.open(LONG) as pool:
-            family.extend(pid for jail in pool.pids for pid in _family(jail))
+            members.extend(pid for jail in pool.pids for pid in family(jail))
             raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
         await use_and_fail()
-    assert len(family) == 4  # two nsjails with a zygote each
-    await _gone(family)
+    assert len(members) == 4  # two nsjails with a zygote each
+    await _gone(members)
 
 
 async def test_inside_nobody_is_root_and_nothing_of_the_environment_is_known(
     pool: SandboxPool,
 ) -> None:
     for jail in pool.pids:
-        _, zygote = _family(jail)
-        (uids,) = [line for line in _proc(zygote, "status") if line.startswith("Uid:")]
+        _, zygote = family(jail)
+        (uids,) = [line for line in proc(zygote, "status") if line.startswith("Uid:")]
         assert "0" not in uids.split()
-        mapped = [int(line.split()[1]) for line in _proc(zygote, "uid_map")]
+        mapped = [int(line.split()[1]) for line in proc(zygote, "uid_map")]
         assert mapped
         assert 0 not in mapped
-        (environment,) = _proc(zygote, "environ")
+        (environment,) = proc(zygote, "environ")
         assert {entry.partition("=")[0] for entry in environment.rstrip("\0").split("\0")} == {
             "PYTHONHOME",
             "PYTHONPATH",
@@ -148,10 +176,10 @@ async def test_jails_die_with_a_host_that_is_killed(kind: str) -> None:
     try:
         assert host.stdout is not None
         jails = [int(pid) for pid in (await anyio.to_thread.run_sync(host.stdout.readline)).split()]
-        family = [pid for jail in jails for pid in _family(jail)]
-        assert len(family) >= 4
+        members = [pid for jail in jails for pid in family(jail)]
+        assert len(members) >= 4
         host.kill()
-        await _gone(family)
+        await _gone(members)
     finally:
         os.killpg(host.pid, signal.SIGKILL)
         host.wait()
@@ -227,7 +255,7 @@ async def _gone(pids: list[int]) -> None:
     """Wait until none of the processes runs."""
     with anyio.fail_after(PATIENCE_SECONDS):
         while True:
-            if not any(map(_alive, pids)):
+            if not any(map(alive, pids)):
                 return
             await anyio.sleep(0.005)
 
@@ -237,27 +265,6 @@ async def _busy_jail(pool: SandboxPool, *, other_than: int = 0) -> int:
     with anyio.fail_after(PATIENCE_SECONDS):
         while True:
             for jail in pool.pids - {other_than}:
-                if len(_family(jail)) == 3:
+                if len(family(jail)) == 3:
                     return jail
             await anyio.sleep(0.005)
-
-
-def _family(pid: int) -> list[int]:
-    """A process and its descendants."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except (FileNotFoundError, ProcessLookupError):
-        return [pid]
-    return [pid, *(member for child in children for member in _family(int(child)))]
-
-
-def _proc(pid: int, name: str) -> list[str]:
-    return Path(f"/proc/{pid}/{name}").read_text().splitlines()
-
-
-def _alive(pid: int) -> bool:
-    """Whether a process runs; one that only awaits its reaping does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

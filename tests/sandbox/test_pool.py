@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from azr import values
@@ -10,6 +11,8 @@ from azr.config import SandboxSection
 from azr.errors import SandboxError
 from azr.ports import Sandbox
 from azr.sandbox import Request, SandboxPool
+from azr.sandbox.lanes import Lane, Lanes
+from azr.sandbox.slots import PoolStatistics
 from azr.types import Outcome, Verdict
 
 ECHO = "def f(a):\n    return a"
@@ -139,6 +142,84 @@ async def test_concurrent_callers_get_their_own_answers(limits: SandboxSection) 
         for number in range(24):
             callers.start_soon(ask, number)
     assert answers == {n: Outcome(Verdict.OK, values.from_python(n)) for n in range(24)}
+
+
+@pytest.mark.parametrize("flooded", list(Lane))
+async def test_a_flood_of_one_kind_does_not_starve_the_other(
+    pool: SandboxPool, flooded: Lane
+) -> None:
+    (other,) = set(Lane) - {flooded}
+    finished: list[Lane] = []
+
+    async def ask(lane: Lane) -> None:
+        await pool.examine(Request(program=ECHO, calls=("1",)), lane=lane)
+        finished.append(lane)
+
+    async with anyio.create_task_group() as callers:
+        for _ in range(40):
+            callers.start_soon(ask, flooded)
+        while not finished:  # now the flood has the jail, and its lane is full
+            await anyio.lowlevel.checkpoint()
+        del finished[:]
+        callers.start_soon(ask, other)
+    before_it = finished.index(other)
+    assert before_it <= 3  # the one that ran, the one whose turn it was, and one that ended beside
+
+
+async def test_lanes_take_turns_and_keep_their_order() -> None:
+    lanes: Lanes[int] = Lanes(capacity=3)
+    for number in range(3):
+        await lanes.put(number, Lane.GRADING)
+        await lanes.put(10 + number, Lane.VALIDATION)
+    assert [await lanes.get() for _ in range(4)] == [10, 0, 11, 1]
+    await lanes.put(3, Lane.GRADING)
+    await lanes.put(4, Lane.GRADING)
+    assert [await lanes.get() for _ in range(4)] == [12, 2, 3, 4]
+
+
+async def test_a_full_lane_holds_its_own_callers_only_until_it_is_closed() -> None:
+    lanes: Lanes[int] = Lanes(capacity=1)
+    refused: list[int] = []
+
+    async def put(number: int) -> None:
+        try:
+            await lanes.put(number, Lane.GRADING)
+        except anyio.ClosedResourceError:
+            refused.append(number)
+
+    async with anyio.create_task_group() as callers:
+        for number in range(4):
+            callers.start_soon(put, number)
+        await anyio.wait_all_tasks_blocked()
+        assert lanes.waiting(Lane.GRADING) == 1
+        await lanes.put(9, Lane.VALIDATION)
+        assert lanes.close() == [9, 0]
+    assert sorted(refused) == [1, 2, 3]
+
+
+async def test_a_caller_that_gives_up_loses_no_other_item() -> None:
+    lanes: Lanes[int] = Lanes(capacity=1)
+    with anyio.move_on_after(0):
+        await lanes.get()
+    await lanes.put(1, Lane.GRADING)
+    with anyio.move_on_after(0):
+        await lanes.put(2, Lane.GRADING)
+    assert await lanes.get() == 1
+    await lanes.put(3, Lane.GRADING)
+    assert await lanes.get() == 3
+
+
+async def test_the_pool_counts_what_it_does(limits: SandboxSection) -> None:
+    async with SandboxPool.open(limits) as pool:
+        await pool.validate(ECHO, ["1"])
+        assert pool.statistics == PoolStatistics(
+            queued_validation=0,
+            queued_grading=0,
+            running=0,
+            jobs=2,
+            failed_jails=0,
+            replaced_jails=0,
+        )
 
 
 async def test_a_closed_pool_says_so(limits: SandboxSection) -> None:

@@ -1,0 +1,33 @@
+"""What the tests see of a jail from outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return [pid]
+    return [pid, *(member for child in children for member in family(int(child)))]
+
+
+def proc(pid: int, name: str) -> list[str]:
+    """The lines of a file in /proc/PID."""
+    return Path(f"/proc/{pid}/{name}").read_text().splitlines()
+
+
+def status(pid: int) -> dict[str, str]:
+    """/proc/PID/status by field."""
+    fields = (line.partition(":") for line in proc(pid, "status"))
+    return {name: value.strip() for name, _, value in fields}
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that only awaits its reaping does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
