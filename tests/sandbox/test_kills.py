@@ -68,18 +68,17 @@ async def test_every_call_gets_one_right_verdict_while_processes_are_killed() ->
         tasks.start_soon(kill_some, pool)
         for _ in range(CALLERS):
             tasks.start_soon(ask, pool, _work(numbers))
-    print(asked, pool.statistics)
     assert asked == answered > CALLERS
 
 
 def _work(numbers: Iterator[int]) -> Iterator[tuple[str, int, Outcome]]:
-    """Programs, inputs and outcomes, all different; one in thirty takes a second."""
+    """Programs, inputs and outcomes, all different; one in sixty takes a second."""
     for number in numbers:
-        if number % 30 == 0:
+        if number % 60 == 0:
             yield ENDLESS, number, Outcome(Verdict.TIMEOUT)
         elif number % 3 == 0:
             program, verdict = ENDINGS[number % len(ENDINGS)]
             yield program, number, Outcome(verdict)
         else:
-            count = number * (5000 if number % 5 == 0 else 1)
+            count = number * (1000 if number % 5 == 0 else 1)
             yield DOUBLE, count, Outcome(Verdict.OK, values.from_python(2 * count))
