@@ -395,6 +395,7 @@ case(
         'json.JSONEncoder.encode = lambda self, o: \'["ok", "99"]\'\nreturn a', before="import json"
     ),
     off="ok",
+    on=CONSTRUCT,
 )
 case(
     "registers an exit handler",
@@ -505,6 +506,7 @@ case(
     "state in a module",
     body("math.n = getattr(math, 'n', 0) + 1\nreturn math.n", before=("import math")),
     off=SAME,
+    on=CONSTRUCT,
     validated=True,
 )
 case(

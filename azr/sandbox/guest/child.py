@@ -92,7 +92,7 @@ def _arguments(call: ast.Call) -> Arguments:
 def _compiled(program: str, *, with_policy: bool) -> CodeType | Frame:
     try:
         tree = ast.parse(program)
-        found = violation(tree) if with_policy else None
+        found = violation(tree, program) if with_policy else None
         if found:
             return found[0], found[1][:80]
         return compile(tree, "<program>", "exec", dont_inherit=True)
