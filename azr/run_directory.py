@@ -22,6 +22,8 @@ from pathlib import Path
 from azr.errors import RunDirectoryError
 
 MIB = 1 << 20
+RUNS_FOLDER = Path("runs")
+"""Where runs are put, and looked for, unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

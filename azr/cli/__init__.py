@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from azr.cli import bench, config, doctor, pretrain, report, run, sandbox, status
+from azr.cli import bench, config, doctor, pretrain, report, run, sandbox, sql, status, tasks, why
 from azr.cli.errors import exits_cleanly
 
 ABOUT = """Absolute Zero Reasoner: one model proposes Python reasoning tasks, solves them, and
@@ -33,9 +33,12 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(status.status)
 app.command()(report.report)
+app.command()(why.why)
+app.command()(sql.sql)
 app.command()(doctor.doctor)
 app.command()(pretrain.pretrain)
 app.add_typer(config.app, name="config")
+app.add_typer(tasks.app, name="tasks")
 app.add_typer(bench.app, name="bench")
 app.add_typer(sandbox.app, name="sandbox")
 

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from azr import config_files
 from azr.cli.errors import EXIT_REFUSED
-from azr.cli.run import RUNS_FOLDER
 from azr.doctor import Check, Status, check_canary, examine
+from azr.run_directory import RUNS_FOLDER
 
 COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
 

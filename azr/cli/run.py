@@ -16,9 +16,7 @@ from azr.cli.preflight import check_run
 from azr.config import RunConfig
 from azr.errors import ConfigError
 from azr.progress import RunSummary
-from azr.run_directory import RunDirectory, locked
-
-RUNS_FOLDER = Path("runs")
+from azr.run_directory import RUNS_FOLDER, RunDirectory, locked
 
 
 def run(

@@ -19,6 +19,8 @@ from azr.types import Completion, FinishReason, VersionSpan
 type LogprobDtype = Literal["float32", "float16"]
 
 ZSTD_LEVEL = 3
+PRUNED = "pruned"
+"""The `codec` of a payload whose token arrays were dropped; text and spans remain."""
 _LOGPROB_FORMS: dict[str, str] = {"float32": "<f4", "float16": "<f2"}
 
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 VIEWS: dict[str, str] = {
-    # Every proposal with its verdict and, if it became a task, the task and its record.
     "v_task_history": """
-        select r.run_id, r.rollout_id as proposal_id, r.task_type, r.oldest_version as version,
-            r.state, r.judgement, r.verdict, r.detail, r.reward, r.solve_rate,
-            t.task_id, t.visible_from, t.program, t.examples, t.message,
+        select r.run_id, r.rollout_id as proposal_id, r.task_type, r.purpose,
+            r.oldest_version as version, r.state, r.judgement, r.verdict, r.detail, r.reward,
+            r.solve_rate, t.task_id, t.visible_from, t.program, t.examples, t.message,
             t.num_attempts, t.num_solved, r.generated_at, r.judged_at
         from rollout r left join task t on t.proposal_id = r.rollout_id
         where r.role = 'propose'""",
-    # How hard each task is to each policy version that tried it.
     "v_difficulty": """
         select t.run_id, t.task_type, t.task_id, t.origin, t.visible_from,
             r.oldest_version as version, count(*) as num_attempts,
@@ -26,7 +24,6 @@ VIEWS: dict[str, str] = {
         from task t join rollout r on r.task_id = t.task_id
         where r.solved is not null
         group by t.run_id, t.task_type, t.task_id, t.origin, t.visible_from, r.oldest_version""",
-    # Which tasks a proposer was shown before it wrote which task.
     "v_lineage": """
         select child.run_id, child.task_id, child.task_type, child.visible_from,
             shown.position, parent.task_id as parent_id, parent.task_type as parent_type,
@@ -35,16 +32,14 @@ VIEWS: dict[str, str] = {
         join rollout r on r.rollout_id = child.proposal_id
         join proposal_reference shown on shown.admission_id = r.admission_id
         join task parent on parent.task_id = shown.task_id""",
-    # Every rollout that will not be trained on, with what is known about it.
     "v_why_dropped": """
         select r.run_id, r.rollout_id, r.role, r.task_type, r.purpose, r.drop_reason,
             r.judgement, r.verdict, r.detail, r.reward, r.failures,
             r.oldest_version as version, r.num_tokens, r.task_id, r.measures,
             r.generated_at, r.dropped_at
         from rollout r where r.state = 'dropped'""",
-    # Rollouts and tokens per minute, by what happened in that minute.
     "v_throughput": """
-        select run_id, cast(at / 60 as integer) * 60 as minute, what, role,
+        select run_id, cast(floor(at / 60) as bigint) * 60 as minute, what, role,
             count(*) as num_rollouts, sum(num_tokens) as num_tokens
         from (
             select run_id, role, num_tokens, 'generated' as what, generated_at as at from rollout
@@ -55,8 +50,7 @@ VIEWS: dict[str, str] = {
             select run_id, role, num_tokens, 'dropped' as what, dropped_at as at from rollout
                 where state = 'dropped'
         ) as happened
-        group by run_id, cast(at / 60 as integer) * 60, what, role""",
-    # Reward, advantage and length of what each surviving step trained on.
+        group by run_id, cast(floor(at / 60) as bigint) * 60, what, role""",
     "v_cell_rewards": """
         select s.run_id, s.version as step, r.role, r.task_type, count(*) as num_rollouts,
             avg(r.reward) as mean_reward, min(r.reward) as min_reward,
@@ -67,7 +61,6 @@ VIEWS: dict[str, str] = {
         join rollout r on r.rollout_id = m.rollout_id
         where s.state = 'live'
         group by s.run_id, s.version, r.role, r.task_type""",
-    # How many optimizer steps lay between sampling and learning.
     "v_staleness": """
         select s.run_id, s.version as step, r.role, m.staleness, count(*) as num_rollouts
         from learner_step s
@@ -75,7 +68,6 @@ VIEWS: dict[str, str] = {
         join rollout r on r.rollout_id = m.rollout_id
         where s.state = 'live'
         group by s.run_id, s.version, r.role, m.staleness""",
-    # What waits where: admissions to be sampled and rollouts on their way.
     "v_queue": """
         select run_id, 'admission' as queue, role, task_type, purpose, state,
             count(*) as num_rows, min(version) as oldest_version
@@ -87,6 +79,19 @@ VIEWS: dict[str, str] = {
         from rollout
         group by run_id, role, task_type, purpose, state""",
 }
+
+
+MEANINGS: dict[str, str] = {
+    "v_task_history": "Every proposal, its verdict and, if it made one, the task and its record.",
+    "v_difficulty": "How hard each task is to each policy version that tried it.",
+    "v_lineage": "Which tasks a proposer was shown before it wrote which task.",
+    "v_why_dropped": "Every rollout that will not be trained on, with what is known about it.",
+    "v_throughput": "Rollouts and tokens per minute, by what happened in that minute.",
+    "v_cell_rewards": "Reward, advantage and length of what each surviving step trained on.",
+    "v_staleness": "How many optimizer steps lay between sampling and learning.",
+    "v_queue": "What waits where: admissions to be sampled and rollouts on their way.",
+}
+"""What a row of each view is, in a sentence."""
 
 
 def drop_views(connection: sa.Connection) -> None:
