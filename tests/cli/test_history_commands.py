@@ -6,20 +6,20 @@ import csv
 import io
 import json
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from azr.errors import AzrError
-from azr.store.engine import DRIVER
 from azr.store.questions import questions
 from tests.cli.conftest import Azr
 
 
-def one(database: Path, sql: str) -> int:
-    connection = DRIVER.connect(database / "azr.sqlite")
-    [[value]] = connection.execute(sql).fetchall()
-    connection.close()
+def one(run_dir: Path, sql: str) -> int:
+    with closing(sqlite3.connect(run_dir / "azr.sqlite")) as connection:
+        [[value]] = connection.execute(sql).fetchall()
     return value
 
 

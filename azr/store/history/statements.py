@@ -14,25 +14,21 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from azr.errors import StoreError
-from azr.store.engine import DRIVER
 from azr.store.history import History
 from azr.store.models import Base
 from azr.store.questions import Question
 from azr.store.views import MEANINGS
 
 QUERIES = ("select", "with", "values", "explain")
-READS = (
-    DRIVER.SQLITE_SELECT,
-    DRIVER.SQLITE_READ,
-    DRIVER.SQLITE_FUNCTION,
-    DRIVER.SQLITE_RECURSIVE,
-)
+READS = ("SELECT", "READ", "FUNCTION", "RECURSIVE")
+"""What SQLite calls reading."""
 STEPS_PER_LOOK = 10_000
 """SQLite instructions between two looks at the clock."""
 
@@ -186,7 +182,7 @@ def _guarded(connection: sa.Connection, timeout_seconds: float) -> Generator[Non
         return
     driver: Any = connection.connection.driver_connection
     deadline = time.monotonic() + timeout_seconds
-    driver.set_authorizer(_authorize)
+    driver.set_authorizer(_reading_only(connection.dialect.loaded_dbapi))
     driver.set_progress_handler(lambda: time.monotonic() > deadline, STEPS_PER_LOOK)
     try:
         yield
@@ -195,9 +191,15 @@ def _guarded(connection: sa.Connection, timeout_seconds: float) -> Generator[Non
         driver.set_authorizer(None)
 
 
-def _authorize(action: int, _first: str | None, second: str | None, *_: object) -> int:
-    loads = action == DRIVER.SQLITE_FUNCTION and (second or "").lower() == "load_extension"
-    return DRIVER.SQLITE_OK if action in READS and not loads else DRIVER.SQLITE_DENY
+def _reading_only(library: ModuleType) -> Callable[..., int]:
+    """An authorizer that lets a statement read and nothing else."""
+    reads = {getattr(library, f"SQLITE_{action}") for action in READS}
+
+    def authorize(action: int, _first: str | None, second: str | None, *_: object) -> int:
+        loads = action == library.SQLITE_FUNCTION and (second or "").lower() == "load_extension"
+        return library.SQLITE_OK if action in reads and not loads else library.SQLITE_DENY
+
+    return authorize
 
 
 def _explained(history: History, reason: str, timeout_seconds: float) -> StoreError:
