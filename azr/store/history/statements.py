@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import sqlalchemy as sa
@@ -191,8 +190,8 @@ def _guarded(connection: sa.Connection, timeout_seconds: float) -> Generator[Non
         driver.set_authorizer(None)
 
 
-def _reading_only(library: ModuleType) -> Callable[..., int]:
-    """An authorizer that lets a statement read and nothing else."""
+def _reading_only(library: Any) -> Callable[..., int]:  # noqa: ANN401 -- a driver
+    """An authorizer of SQLite that lets a statement read and nothing else."""
     reads = {getattr(library, f"SQLITE_{action}") for action in READS}
 
     def authorize(action: int, _first: str | None, second: str | None, *_: object) -> int:
