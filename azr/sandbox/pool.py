@@ -19,7 +19,8 @@ import anyio.to_thread
 
 from azr.config import SandboxSection
 from azr.errors import SandboxError
-from azr.sandbox.jail import JailStarter
+from azr.sandbox.cgroups import Cgroups
+from azr.sandbox.jail import SHOT, JailStarter
 from azr.sandbox.jobs import agreed, next_job, refused, settled, too_long
 from azr.sandbox.lanes import Lane
 from azr.sandbox.protocol import NOT_RUN, PROGRAM_VERDICTS, Request
@@ -31,9 +32,6 @@ ATTEMPTS = 5
 """Of a job in whose hands jails, or its own process, are killed."""
 MOST_ATTEMPTS = 100
 """The same, while jails die that have nothing to do with it."""
-SHOT = Outcome(Verdict.KILLED, detail="SIGKILL")
-"""A job cannot send signals. It closed its results and would not end, or the kernel or
-somebody on this machine killed it: only the first happens every time."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -54,7 +52,8 @@ class SandboxPool:
             SandboxUnavailableError: no jail can start on this machine; the hint says why.
         """
         root = await anyio.to_thread.run_sync(prepare_root)
-        starter = JailStarter(root, config)
+        cgroups = await anyio.to_thread.run_sync(Cgroups.probe)
+        starter = JailStarter(root, config, cgroups)
         slots = Slots(starter, config)
         failure: Exception | None = None
         try:
