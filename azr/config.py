@@ -173,7 +173,11 @@ class StoreSection(Section):
     """Where history lives."""
 
     url: str = ""
-    """Empty: SQLite in the run directory."""
+    """Empty: SQLite in the run directory. Several nodes need postgresql://USER@HOST/NAME."""
+    run_name: str = ""
+    """Which run of a shared database this is. Empty: the latest, or the only one."""
+    outage_seconds: Seconds = 120.0
+    """How long a database server may be away before the run gives up."""
     logprob_dtype: Literal["float32", "float16"] = "float32"
 
 

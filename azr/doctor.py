@@ -105,7 +105,7 @@ def check_torch() -> Check:
 
 def check_database(folder: Path) -> Check:
     """The SQLite library that the store uses, and a write-ahead-logged write with it."""
-    from azr.store.engine import DRIVER
+    from azr.store.sqlite import DRIVER
 
     version = DRIVER.sqlite_version
     existing = _nearest_existing(folder)

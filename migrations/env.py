@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import context
 
-from azr.store.engine import database_path, write_engine
+from azr.store.engine import Durability, Needs, open_database
 from azr.store.models import Base
 from azr.store.views import create_views, drop_views
 
@@ -34,10 +34,10 @@ def run_from_shell() -> None:
     url = context.get_x_argument(as_dictionary=True).get("url", "")
     if not url:
         raise SystemExit("error: no database\nhint: alembic -x url=sqlite:///PATH upgrade head")
-    engine = write_engine(database_path(url))
-    with engine.begin() as connection:
+    session = open_database(url).session()
+    with session.transaction(Needs(durability=Durability.DURABLE, traceable=False)) as connection:
         run_on(connection)
-    engine.dispose()
+    session.close()
 
 
 if context.is_offline_mode():

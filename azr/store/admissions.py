@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from azr.seeds import derive_seed
 from azr.store import buffers, tasks
 from azr.store.context import RunContext
-from azr.store.leases import leasable
+from azr.store.leases import leasable, picked
 from azr.store.models import AdmissionRow, ProposalReferenceRow, RolloutRow, RunRow
 from azr.store.states import AdmissionState, RolloutState
 from azr.types import CELLS, Admission, Cell, PolicyVersion, Purpose, Role, TaskType
@@ -31,7 +32,7 @@ UNTRAINED = (
 _LEASE = (
     sa.update(AdmissionRow)
     .where(
-        AdmissionRow.admission_id.in_(
+        picked(
             sa.select(AdmissionRow.admission_id)
             .where(
                 AdmissionRow.run_id == sa.bindparam("run"),
@@ -63,22 +64,31 @@ _SHOWN = (
     .where(ProposalReferenceRow.admission_id.in_(sa.bindparam("ids", expanding=True)))
     .order_by(ProposalReferenceRow.admission_id, ProposalReferenceRow.position)
 )
-_OUTSTANDING = (  # grouped by state first: the order of the queues' indices
-    sa.select(AdmissionRow.role, AdmissionRow.task_type, sa.func.count())
-    .where(
-        AdmissionRow.run_id == sa.bindparam("run"),
-        AdmissionRow.state.in_(WAITING),
-        AdmissionRow.purpose == Purpose.TRAIN,
+
+
+def _untrained(
+    table: type[AdmissionRow | RolloutRow], states: Sequence[AdmissionState | RolloutState]
+) -> sa.Select[Role, TaskType, Any, int]:
+    """Counts by cell and state; grouped by state first, the order of the queues' indices."""
+    return (
+        sa.select(
+            table.role,
+            table.task_type,
+            sa.type_coerce(table.state, sa.String).label("state"),
+            sa.func.count().label("num_rows"),
+        )
+        .where(
+            table.run_id == sa.bindparam("run"),
+            table.state.in_(states),
+            table.purpose == Purpose.TRAIN,
+        )
+        .group_by(table.state, table.role, table.task_type)
     )
-    .group_by(AdmissionRow.state, AdmissionRow.role, AdmissionRow.task_type),
-    sa.select(RolloutRow.role, RolloutRow.task_type, sa.func.count())
-    .where(
-        RolloutRow.run_id == sa.bindparam("run"),
-        RolloutRow.state.in_(UNTRAINED),
-        RolloutRow.purpose == Purpose.TRAIN,
-    )
-    .group_by(RolloutRow.state, RolloutRow.role, RolloutRow.task_type),
-)
+
+
+# One statement, because a put that moves a row from one table to the other is seen by
+# all of it or none: two could count the row twice, or not at all.
+_CENSUS = sa.union_all(_untrained(AdmissionRow, WAITING), _untrained(RolloutRow, UNTRAINED))
 
 
 def admit_proposals(
@@ -100,7 +110,7 @@ def admit_proposals(
     ids = _lease(connection, run, Role.PROPOSE, [task_type], owner, at_most)
     room = 0
     if learner_version(connection, run) <= version:
-        room = outstanding_limit - outstanding(connection, run)[cell]
+        room = outstanding_limit - census(connection, run).outstanding(cell)
     count = max(0, min(at_most - len(ids), room))
     if count:
         first = next_slot(connection, run, cell)
@@ -192,13 +202,31 @@ def load(connection: sa.Connection, run: RunContext, ids: Sequence[int]) -> list
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Census:
+    """TRAIN rows between admission and training, by cell and state, at one moment."""
+
+    counts: Mapping[tuple[Cell, str], int]
+
+    def outstanding(self, cell: Cell) -> int:
+        """All of a cell."""
+        return self.num(cell, *WAITING, *UNTRAINED)
+
+    def num(self, cell: Cell, *states: AdmissionState | RolloutState) -> int:
+        """Those of a cell in these states."""
+        return sum(self.counts.get((cell, state.value), 0) for state in states)
+
+
+def census(connection: sa.Connection, run: RunContext) -> Census:
+    """Count the pipeline: as many rows as it holds, however long the history."""
+    rows = connection.execute(_CENSUS, {"run": run.run_id})
+    return Census({(Cell(row.role, row.task_type), row.state): row.num_rows for row in rows})
+
+
 def outstanding(connection: sa.Connection, run: RunContext) -> dict[Cell, int]:
     """Per cell, TRAIN rows between admission and training."""
-    counts = dict.fromkeys(CELLS, 0)
-    for query in _OUTSTANDING:
-        for role, task_type, count in connection.execute(query, {"run": run.run_id}):
-            counts[Cell(role, task_type)] += count
-    return counts
+    counted = census(connection, run)
+    return {cell: counted.outstanding(cell) for cell in CELLS}
 
 
 def _lease(

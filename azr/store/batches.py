@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from azr.errors import StoreError
 from azr.store.codec import decode_ids, decode_logprobs, finite
 from azr.store.context import RunContext
+from azr.store.leases import picked
 from azr.store.models import (
     AdmissionRow,
     BatchMemberRow,
@@ -50,7 +51,7 @@ _COUNT_READY = (
 _CLAIM = (
     sa.update(RolloutRow)
     .where(
-        RolloutRow.rollout_id.in_(
+        picked(
             sa.select(RolloutRow.rollout_id)
             .where(
                 *_READY,
@@ -59,7 +60,7 @@ _CLAIM = (
             )
             .order_by(RolloutRow.admission_id)
             .limit(sa.bindparam("size", type_=sa.Integer))
-            .with_for_update(skip_locked=True)
+            .with_for_update()
         )
     )
     .values(state=RolloutState.CLAIMED)

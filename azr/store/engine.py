@@ -1,155 +1,183 @@
-"""The one module that knows which database this is: SQLite, on one machine.
+"""What the store needs of a database, whichever it is, and which one a URL names.
 
-Writes go through one connection (`azr.store.writer`), reads through two more that
-cannot write. WAL lets them overlap; BEGIN IMMEDIATE makes a writer wait at the start
-instead of failing in the middle. Errors of the driver become AzrErrors here.
-
-Within one process, open the file with `DRIVER` only: a second SQLite library (the
-standard one, if DRIVER is pysqlite3) would not see the first one's locks, and its
-last close would delete a log that is still written. Other processes may use any.
+Two modules know a database each: `azr.store.sqlite` (one machine) and
+`azr.store.postgres` (several). Everything else is statements that both understand.
 """
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import AsyncGenerator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import Enum, IntEnum, auto
+from functools import reduce
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.event import listens_for
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from azr.errors import AzrError, RunDirectoryError, StoreError
+from azr.errors import AzrError, StoreError
+from azr.store.news import News
 
-try:  # the interpreter's own SQLite may have the WAL-reset bug fixed in 3.51.3
-    import pysqlite3 as _preferred
-except ImportError:
-    _preferred = sqlite3
+POSTGRES_NAMES = ("postgresql", "postgres")
+USAGE = "Use sqlite:///PATH or postgresql://USER@HOST/NAME, or leave --db out."
+OUTAGE_SECONDS = 120.0
+"""How long a database server may be away before the store gives up."""
 
-DRIVER: ModuleType = _preferred
 
-BUSY_TIMEOUT_SECONDS = 10.0
-"""How long a statement waits for another process before it fails as locked."""
-WAL_LIMIT_BYTES = 64 * 1024 * 1024
-"""A write-ahead log that readers let grow is cut back to this."""
-NUM_READERS = 2
+class Durability(IntEnum):
+    """What a commit survives, once its caller has been told of it."""
+
+    RELAXED = auto()
+    """A kill of any process but the database server's; what is lost is done again."""
+    COMMITTED = auto()
+    """A kill of any process."""
+    DURABLE = auto()
+    """The loss of power: a learner step must not be older than its checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a job asks of the transaction that it runs in."""
+
+    durability: Durability = Durability.COMMITTED
+    run_id: int | None = None
+    in_order: bool = False
+    """No other process's ordered job of this run may run meanwhile: it counts rows
+    and acts on the count. (One at a time is the rule on SQLite.)"""
+    news: frozenset[News] = frozenset()
+    traceable: bool = True
+    """Whether its commit can be looked up later; not before there are tables."""
+
+    def together(self, other: Needs) -> Needs:
+        """What a transaction must do for both."""
+        return Needs(
+            durability=max(self.durability, other.durability),
+            run_id=self.run_id or other.run_id,
+            in_order=self.in_order or other.in_order,
+            news=self.news | other.news,
+            traceable=self.traceable and other.traceable,
+        )
+
+
+def all_needs(needs: list[Needs]) -> Needs:
+    """What one transaction must do for all."""
+    return reduce(Needs.together, needs)
+
+
+class Fate(Enum):
+    """What became of a transaction that ended in an error."""
+
+    FAILED = auto()
+    """Nothing of it happened, and nothing of it would if it ran again."""
+    UNDONE = auto()
+    """Nothing of it happened; it may run again."""
+    COMMITTED = auto()
+    """All of it happened: only the word of it was lost."""
+
+
+class Session(Protocol):
+    """The one connection of a writer, for the writer's thread."""
+
+    @property
+    def writer_id(self) -> str:
+        """Who sends the news of these transactions."""
+        ...
+
+    def transaction(self, needs: Needs) -> AbstractContextManager[sa.Connection]:
+        """A transaction that commits at the end, or undoes everything on an error."""
+        ...
+
+    def fate(self, error: DBAPIError) -> Fate:
+        """What became of the transaction that just ended like this. May wait long for
+        a server that is away; every call is about the latest transaction."""
+        ...
+
+    def is_transient(self, error: Exception) -> bool:
+        """Whether the whole transaction is lost, though nothing was wrong with the job."""
+        ...
+
+    def now(self) -> float:
+        """Seconds since the epoch by the clock that leases are measured with."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Database(Protocol):
+    """A database that can hold a store."""
+
+    @property
+    def name(self) -> str:
+        """As its user names it, without a password."""
+        ...
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether processes of several machines can use it."""
+        ...
+
+    def exists(self) -> bool:
+        """Whether there is anything to read. Raises StoreError if that is unknown."""
+        ...
+
+    def session(self) -> Session: ...
+
+    def read_engine(self) -> sa.Engine:
+        """Connections that see committed rows, each transaction at one moment, and
+        refuse to write any."""
+        ...
+
+    def is_away(self, error: DBAPIError) -> bool:
+        """Whether the server could not be reached, so that a read may be asked again."""
+        ...
+
+    def translated(self, error: DBAPIError) -> AzrError:
+        """The user's view of a driver's error."""
+        ...
+
+    def listen(self, run_id: int, *, ignoring: str) -> AsyncGenerator[frozenset[News]]:
+        """News from the other writers of a run; ends at once where there are none."""
+        ...
+
+
+def open_database(where: str | Path, *, outage_seconds: float = OUTAGE_SECONDS) -> Database:
+    """The database that a file's path or a URL names; connects to nothing yet.
+
+    Raises StoreError for what cannot hold a store.
+    """
+    from azr.store.sqlite import SqliteDatabase  # noqa: PLC0415 -- it builds on this module
+
+    if isinstance(where, Path):
+        return SqliteDatabase(where)
+    parsed = _parsed(where)
+    if parsed.get_backend_name() in POSTGRES_NAMES:
+        from azr.store.postgres import PostgresDatabase  # noqa: PLC0415 -- its driver is slow to load
+
+        return PostgresDatabase(parsed, outage_seconds=outage_seconds)
+    return SqliteDatabase(database_path(where))
 
 
 def database_path(url: str) -> Path:
-    """The file behind a database URL. Raises StoreError for what cannot be a store."""
-    try:
-        parsed = sa.make_url(url)
-    except ArgumentError as error:
-        raise StoreError(
-            f"{url!r} is not a database URL", hint="Use sqlite:///PATH, or leave --db out."
-        ) from error
+    """The file behind an SQLite URL. Raises StoreError for any other."""
+    parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite":
         raise StoreError(
-            f"{parsed.get_backend_name()} databases are not supported, only SQLite",
-            hint="Use sqlite:///PATH on a local disk, or leave --db out.",
+            f"{parsed.get_backend_name()} databases are not files, and only SQLite is one here"
+            if parsed.get_backend_name() in POSTGRES_NAMES
+            else f"{parsed.get_backend_name()} databases are not supported",
+            hint=USAGE,
         )
     if not parsed.database or parsed.database == ":memory:":
         raise StoreError(
-            "a store needs a file: its readers are connections of their own",
-            hint="Use sqlite:///PATH on a local disk, or leave --db out.",
+            "a store needs a file: its readers are connections of their own", hint=USAGE
         )
     return Path(parsed.database)
 
 
-def write_engine(path: Path) -> sa.Engine:
-    """One connection at a time; transactions lock the database from their start."""
-    engine = _engine(path, pool_size=1)
-
-    @listens_for(engine, "connect")
-    def _configure(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # the driver must not begin transactions itself
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "foreign_keys=ON",
-            f"journal_size_limit={WAL_LIMIT_BYTES}",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    @listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
-
-
-def read_engine(path: Path) -> sa.Engine:
-    """Connections that see committed rows and refuse to write any."""
-    engine = _engine(path, pool_size=NUM_READERS, mode="ro")
-
-    @listens_for(engine, "connect")
-    def _configure(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None
-        connection.execute("PRAGMA query_only=ON").close()
-
-    @listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return engine
-
-
-def set_durability(connection: sa.Connection, *, fully: bool) -> None:
-    """Between transactions: whether the next commit survives a power cut.
-
-    NORMAL survives a killed process and may lose the last commits with the power;
-    a learner step must not be older than the checkpoint that contains it.
-    """
-    driver = connection.connection.driver_connection
-    if driver is not None:  # bypasses SQLAlchemy, which would begin a transaction
-        driver.execute(f"PRAGMA synchronous={'FULL' if fully else 'NORMAL'}").close()
-
-
-def translated(error: DBAPIError, path: Path) -> AzrError:
-    """The user's view of a driver error."""
-    reason = str(error.orig)
-    if isinstance(error, IntegrityError):
-        return StoreError(
-            f"{path}: an invariant of a queue broke: {reason}",
-            hint="This is a bug; `azr run --resume DIR` returns to the last checkpoint.",
-        )
-    for words, kind, message, hint in _FAILURES:
-        if words in reason:
-            return kind(f"{path}: {message}", hint=hint)
-    return StoreError(f"{path}: {reason}")
-
-
-_OTHER_FILE = "Choose another --run-dir or --db; the file was left as it is."
-_FAILURES: tuple[tuple[str, type[AzrError], str, str], ...] = (
-    ("is full", RunDirectoryError, "the disk is full", "Free some space, then --resume."),
-    ("is locked", StoreError, "another process holds the database", "Stop the other run."),
-    ("not a database", StoreError, "this file is not an SQLite database", _OTHER_FILE),
-    ("malformed", StoreError, "the database is damaged", "Restore it, or start a new run."),
-    ("readonly", RunDirectoryError, "the database cannot be written", "Check its owner."),
-    ("unable to open", RunDirectoryError, "the database cannot be opened", "Check the folder."),
-    ("disk I/O", RunDirectoryError, "the disk failed", "Check the disk and its free space."),
-)
-
-
-def _engine(path: Path, *, pool_size: int, mode: str = "rwc") -> sa.Engine:
-    url = sa.URL.create(
-        "sqlite",
-        database=f"file:{_escaped(path)}",
-        query={"mode": mode, "uri": "true"},
-    )
-    arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
-    return sa.create_engine(
-        url,
-        module=DRIVER,
-        connect_args=arguments,
-        poolclass=sa.QueuePool,
-        pool_size=pool_size,
-        max_overflow=0,
-    )
-
-
-def _escaped(path: Path) -> str:
-    """A path as the opaque part of an SQLite URI, where ?, # and % have meanings."""
-    text = str(path.absolute())
-    return text.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+def _parsed(url: str) -> sa.URL:
+    try:
+        return sa.make_url(url)
+    except ArgumentError as error:
+        raise StoreError(f"{url!r} is not a database URL", hint=USAGE) from error

@@ -33,6 +33,16 @@ def leasable(lease_until: InstrumentedAttribute[float | None]) -> sa.ColumnEleme
     return sa.or_(lease_until.is_(None), lease_until < sa.bindparam("now", type_=sa.Float))
 
 
+def picked(chosen: sa.Select[int]) -> sa.ColumnElement[bool]:
+    """The rows of an UPDATE are those that a query chooses by primary key, and locks.
+
+    The query stands apart (WITH), which PostgreSQL runs exactly once; as a plain
+    subquery of IN it may be run again for each row, and then lock more than its LIMIT.
+    """
+    [key] = chosen.selected_columns
+    return key.in_(sa.select(chosen.cte("picked").c[key.name]))
+
+
 def release(connection: sa.Connection, run: RunContext, owner: str) -> None:
     """Give back everything that `owner` holds."""
     free = {"run": run.run_id, "holder": owner, "owner": None, "lease_until": None}

@@ -2,7 +2,7 @@
 
 The scripts are in `migrations/` at the top of the repository; the wheel carries a
 copy inside this package (see `force-include` in pyproject.toml). The whole upgrade
-is one transaction, so two processes that open a new database do not race.
+is one transaction, in which no other process migrates.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from alembic.util import CommandError
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from azr.errors import StoreError
 
 HEAD = "head"
+SCHEMA_LOCK = 0x617A72
+"""The key of the advisory lock, by which PostgreSQL knows what is locked: "azr"."""
 
 
 def scripts_folder() -> Path:
@@ -40,24 +43,36 @@ def alembic_config(connection: sa.Connection) -> Config:
     return config
 
 
+def lock_schema(connection: sa.Connection) -> None:
+    """Let nobody else migrate or begin a run until this transaction ends.
+
+    SQLite's transactions exclude one another anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+
+
 def upgrade(connection: sa.Connection) -> None:
     """Create or upgrade the tables and views within the caller's transaction.
 
     Raises StoreError for a database of another program or of a newer azr.
     """
+    lock_schema(connection)
     names = sa.inspect(connection).get_table_names()
     if names and "alembic_version" not in names:
         raise StoreError(
             f"the database belongs to another program (it has a table {names[0]!r})",
             hint="Choose another --db; the file was left as it is.",
         )
-    try:
-        command.upgrade(alembic_config(connection), HEAD)
-    except CommandError as error:
+    config = alembic_config(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is not None and current not in known:
         raise StoreError(
-            f"the database has a schema this version does not know: {error}",
-            hint="Use the azr version that wrote it, or a newer one.",
-        ) from error
+            f"the database was written by a newer version of azr (its schema is {current})",
+            hint="Use that version, or another --db; the database was left as it is.",
+        )
+    command.upgrade(config, HEAD)
 
 
 def downgrade(connection: sa.Connection, revision: str) -> None:

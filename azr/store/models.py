@@ -22,12 +22,12 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     String,
-    Text,
     UniqueConstraint,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from azr.store.plain_text import PlainText
 from azr.store.states import AdmissionState, BatchState, LineageState, Origin, RolloutState
 from azr.types import DropReason, FinishReason, Judgement, Purpose, Role, TaskType
 
@@ -58,7 +58,7 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         int: BigInteger().with_variant(Integer, "sqlite"),
         float: Float(53),
-        str: Text(),
+        str: PlainText(),
         bytes: LargeBinary(),
         dict[str, Any]: JSON(none_as_null=True),
         list[Any]: JSON(none_as_null=True),
@@ -81,16 +81,31 @@ class Base(DeclarativeBase):
 
 
 class RunRow(Base):
-    """One training run; a database holds one run today, and every row says which."""
+    """One training run. A database may hold several; every row says whose it is."""
 
     __tablename__ = "runs"
 
     run_id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(server_default="")
+    """What tells the runs of one database apart; empty for the only one of a file."""
     config: Mapped[dict[str, Any]]
     """The resolved `RunConfig`, as last opened."""
     learner_version: Mapped[int]
     """The learner's current policy version."""
     created_at: Mapped[float]
+
+    __table_args__ = (Index("uq_runs_name", "name", unique=True),)
+
+
+class WriterRow(Base):
+    """A process that writes, on PostgreSQL: what tells a lost commit from a lost answer."""
+
+    __tablename__ = "writer"
+
+    writer_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    last_transaction: Mapped[int]
+    """The number of its latest committed transaction; each counts its own."""
+    seen_at: Mapped[float]
 
 
 class PolicyVersionRow(Base):

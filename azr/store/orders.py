@@ -10,19 +10,10 @@ from azr.quota import plan_attempts
 from azr.seeds import derive_seed
 from azr.store import admissions, buffers
 from azr.store.context import RunContext
-from azr.store.models import RolloutRow
 from azr.store.states import RolloutState
 from azr.types import Cell, Purpose, Role, TaskType
 
 SETTLING = (RolloutState.JUDGED, RolloutState.READY)
-
-_IN_STATES = sa.select(sa.func.count()).where(
-    RolloutRow.run_id == sa.bindparam("of_run"),
-    RolloutRow.state.in_(sa.bindparam("states", expanding=True)),
-    RolloutRow.role == sa.bindparam("of_role"),
-    RolloutRow.task_type == sa.bindparam("of_type"),
-    RolloutRow.purpose == Purpose.TRAIN,
-)
 
 
 def order_attempts(
@@ -36,11 +27,11 @@ def order_attempts(
     """Admit the attempts that a judgement calls for; returns how many measure it."""
     config = run.config
     cell = Cell(Role.SOLVE, task_type)
+    census = admissions.census(connection, run)
     plan = plan_attempts(
         valid=task_id is not None,
-        judged=_num_in_states(connection, run, Cell(Role.PROPOSE, task_type), *SETTLING),
-        on_order=admissions.outstanding(connection, run)[cell]
-        - _num_in_states(connection, run, cell, RolloutState.CLAIMED),
+        judged=census.num(Cell(Role.PROPOSE, task_type), *SETTLING),
+        on_order=census.outstanding(cell) - census.num(cell, RolloutState.CLAIMED),
         attempts=config.selfplay.attempts,
         batch_rollouts=config.learner.batch_rollouts,
         reuse=config.selfplay.solver_reuse,
@@ -59,10 +50,3 @@ def order_attempts(
         rows += [{"task_id": older_id} for older_id in older]
     admissions.insert(connection, run, cell, rows, version=version)
     return sum(row.get("measures") is not None for row in rows)
-
-
-def _num_in_states(
-    connection: sa.Connection, run: RunContext, cell: Cell, *states: RolloutState
-) -> int:
-    wanted = {"of_run": run.run_id, "of_role": cell.role, "of_type": cell.task_type}
-    return connection.execute(_IN_STATES, wanted | {"states": states}).scalar_one()

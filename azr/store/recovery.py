@@ -15,6 +15,7 @@ from azr.config import RunConfig
 from azr.errors import StoreError
 from azr.store import events, leases, tasks
 from azr.store.context import RunContext
+from azr.store.migrate import lock_schema
 from azr.store.models import (
     BatchMemberRow,
     BatchRow,
@@ -33,15 +34,17 @@ LEARNED = (RolloutState.CLAIMED, RolloutState.TRAINED)
 
 
 def open_run(
-    connection: sa.Connection, config: RunConfig, clock: Callable[[], float]
+    connection: sa.Connection, config: RunConfig, clock: Callable[[], float], *, name: str = ""
 ) -> RunContext:
-    """Continue the database's run under this configuration, or begin one."""
-    settings = config.model_dump(mode="json")
-    known = connection.execute(
-        sa.select(RunRow.run_id, RunRow.config).order_by(RunRow.run_id.desc()).limit(1)
-    ).one_or_none()
+    """Continue the run of that name (the latest, for "") under this config, or begin one."""
+    lock_schema(connection)  # of several nodes that open a new run, one begins it
+    settings = _settings(config)
+    query = sa.select(RunRow.run_id, RunRow.config).order_by(RunRow.run_id.desc()).limit(1)
+    if name:
+        query = query.where(RunRow.name == name)
+    known = connection.execute(query).one_or_none()
     if known is None:
-        return _begin(connection, config, settings, clock)
+        return _begin(connection, config, settings, clock, name)
     run = RunContext(run_id=known.run_id, config=config, clock=clock)
     if known.config != settings:
         connection.execute(
@@ -57,10 +60,11 @@ def _begin(
     config: RunConfig,
     settings: dict[str, Any],
     clock: Callable[[], float],
+    name: str,
 ) -> RunContext:
     run_id = connection.execute(
         sa.insert(RunRow)
-        .values(config=settings, learner_version=BASE_VERSION, created_at=clock())
+        .values(name=name, config=settings, learner_version=BASE_VERSION, created_at=clock())
         .returning(RunRow.run_id)
     ).scalar_one()
     connection.execute(
@@ -73,6 +77,14 @@ def _begin(
         )
     )
     return RunContext(run_id=run_id, config=config, clock=clock)
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    """The configuration as JSON, without the password that a database URL may carry."""
+    settings = config.model_dump(mode="json")
+    if config.store.url:
+        settings["store"]["url"] = sa.make_url(config.store.url).render_as_string()
+    return settings
 
 
 def mark_durable(

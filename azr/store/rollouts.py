@@ -10,7 +10,7 @@ from azr.errors import StoreError
 from azr.store import admissions
 from azr.store.codec import decode_payload, encode_payload
 from azr.store.context import RunContext
-from azr.store.leases import leasable
+from azr.store.leases import leasable, picked
 from azr.store.models import AdmissionRow, RolloutPayloadRow, RolloutRow
 from azr.store.states import AdmissionState, RolloutState
 from azr.types import (
@@ -26,7 +26,7 @@ from azr.types import (
 )
 
 _STORED = sa.select(RolloutRow.rollout_id).where(
-    RolloutRow.admission_id == sa.bindparam("admission")
+    RolloutRow.admission_id == sa.bindparam("admission"), RolloutRow.run_id == sa.bindparam("run")
 )
 _CLOSE = (
     sa.update(AdmissionRow)
@@ -42,7 +42,7 @@ _INSERT_PAYLOAD = sa.insert(RolloutPayloadRow)
 _LEASE = (
     sa.update(RolloutRow)
     .where(
-        RolloutRow.rollout_id.in_(
+        picked(
             sa.select(RolloutRow.rollout_id)
             .where(
                 RolloutRow.run_id == sa.bindparam("run"),
@@ -68,14 +68,15 @@ def put(
 ) -> int:
     """Store a completion and close its admission; a second put returns the first's id.
 
-    Raises StoreError for an admission that this run never granted.
+    The admission is closed first: of two that put at the same moment, the second
+    waits for that row and then finds what the first one stored. Raises StoreError for
+    an admission that this run never granted.
     """
-    key = {"admission": admission.admission_id}
-    known = connection.execute(_STORED, key).scalar()
-    if known is not None:
-        return known
-    closed = connection.execute(_CLOSE, key | {"run": run.run_id})
-    if closed.rowcount != 1:
+    key = {"admission": admission.admission_id, "run": run.run_id}
+    if connection.execute(_CLOSE, key).rowcount != 1:
+        known = connection.execute(_STORED, key).scalar()
+        if known is not None:
+            return known
         raise StoreError(f"admission {admission.admission_id} was never granted in this run")
     return _insert(
         connection,

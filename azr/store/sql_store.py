@@ -1,17 +1,21 @@
-"""The store the actors are handed: `azr.ports.Store` over one SQLite file.
+"""The store the actors are handed: `azr.ports.Store` over an SQLite or PostgreSQL database.
 
 Every method is one transaction on the writer thread or one read on a reader, both
 shielded: a cancelled caller finds its transaction done, never half done and never
 holding a connection. It works in any thread's event loop.
+
+Each method says how it writes (`azr.store.engine.Needs`): *in order* if it counts
+rows and acts on the count, *freely* if it touches only rows that are its caller's
+own, and what it is news of to actors that wait in other processes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Concatenate
 
 import anyio
@@ -22,8 +26,9 @@ from anyio.to_thread import run_sync
 from azr.config import RunConfig
 from azr.store import admissions, batches, events, judgements, leases, recovery, rollouts, tasks
 from azr.store.context import RunContext
-from azr.store.engine import database_path
+from azr.store.engine import Database, Durability, Needs, open_database
 from azr.store.migrate import upgrade
+from azr.store.news import News
 from azr.store.reader import Reader
 from azr.store.writer import Job, Writer
 from azr.types import (
@@ -46,10 +51,24 @@ type RunJob[**P, T] = Callable[Concatenate[sa.Connection, RunContext, P], T]
 """A function of the store's modules: a connection, the run, and its own arguments."""
 
 
+_PLAIN = Needs()
+_RELAXED = Needs(durability=Durability.RELAXED)
+_DURABLE = Needs(durability=Durability.DURABLE)
+_SEEDED = Needs(news=frozenset({News.CAPACITY}))
+_SAMPLED = Needs(news=frozenset({News.GENERATED}))
+_ACCEPTED = Needs(news=frozenset({News.ATTEMPTS}))
+_JUDGED = Needs(news=frozenset({News.ATTEMPTS, News.READY}))
+_FINAL = Needs(news=frozenset({News.READY}))
+_STEPPED = Needs(durability=Durability.DURABLE, news=frozenset({News.CAPACITY}))
+_RETURNED = Needs(news=frozenset(News))
+_RECOVERED = Needs(durability=Durability.DURABLE, news=frozenset(News))
+
+
 class SqlStore:
     """Queues, buffers and history of one run. Open it with `SqlStore.open`."""
 
-    def __init__(self, writer: Writer, reader: Reader, run: RunContext) -> None:
+    def __init__(self, database: Database, writer: Writer, reader: Reader, run: RunContext) -> None:
+        self._database = database
         self._writer = writer
         self._reader = reader
         self._run = run
@@ -57,26 +76,56 @@ class SqlStore:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, url: str, *, run: RunConfig, clock: Callable[[], float] = time.time
+        cls,
+        url: str,
+        *,
+        run: RunConfig,
+        name: str = "",
+        clock: Callable[[], float] | None = None,
     ) -> AsyncGenerator[SqlStore]:
-        """Open `sqlite:///PATH`: migrate it, then continue its run or begin one.
+        """Open `sqlite:///PATH` or `postgresql://...`: migrate it, then continue a run.
 
+        The run is the one of that name, begun if there is none; without a name it is
+        the latest. Leases are measured with `clock`, by default the database's.
         Raises StoreError or RunDirectoryError for what cannot be a store.
         """
-        path = database_path(url)
-        writer = Writer(path)
+        outage_seconds = run.store.outage_seconds
+        database = open_database(url, outage_seconds=outage_seconds)
+        writer = Writer(database)
         try:
-            await _shielded(writer.submit(upgrade, durable=True))
+            plain = Needs(durability=Durability.DURABLE, traceable=False)
+            await _shielded(writer.submit(upgrade, plain))
             context = await _shielded(
-                writer.submit(lambda connection: recovery.open_run(connection, run, clock))
+                writer.submit(
+                    lambda connection: recovery.open_run(
+                        connection, run, clock or writer.now, name=name
+                    ),
+                    Needs(durability=Durability.DURABLE),
+                )
             )
-            reader = Reader(path)
+            reader = Reader(database, outage_seconds=outage_seconds)
             try:
-                yield cls(writer, reader, context)
+                yield cls(database, writer, reader, context)
             finally:
                 await _close(reader.close)
         finally:
             await _close(writer.close)
+
+    @property
+    def run_id(self) -> int:
+        """The id of this store's run in its database."""
+        return self._run.run_id
+
+    async def news(self) -> AsyncGenerator[frozenset[News]]:
+        """What other processes of this run commit, for as long as it is iterated.
+
+        A hint to look again: one may be lost, and none comes on SQLite, where this
+        ends at once.
+        """
+        heard = self._database.listen(self.run_id, ignoring=self._writer.writer_id)
+        async with aclosing(heard):
+            async for news in heard:
+                yield news
 
     # Work for the engine
 
@@ -89,7 +138,8 @@ class SqlStore:
         outstanding_limit: int,
         version: PolicyVersion,
     ) -> list[Admission]:
-        return await self._write(
+        return await self._in_order(
+            _PLAIN,
             admissions.admit_proposals,
             task_type,
             owner=owner,
@@ -99,10 +149,10 @@ class SqlStore:
         )
 
     async def lease_attempts(self, *, owner: str, at_most: int) -> list[Admission]:
-        return await self._write(admissions.lease_attempts, owner=owner, at_most=at_most)
+        return await self._freely(_RELAXED, admissions.lease_attempts, owner=owner, at_most=at_most)
 
     async def put_rollout(self, admission: Admission, completion: Completion) -> int:
-        return await self._write(rollouts.put, admission, completion)
+        return await self._freely(_SAMPLED, rollouts.put, admission, completion)
 
     async def put_seed_rollout(
         self,
@@ -112,25 +162,30 @@ class SqlStore:
         verdict: str = "",
     ) -> int:
         """Record a seeding proposal as DROPPED (seeding). It has no admission."""
-        return await self._write(rollouts.put_seed, completion, task_type, judgement, verdict)
+        return await self._freely(
+            _PLAIN, rollouts.put_seed, completion, task_type, judgement, verdict
+        )
 
     # Work for the examiners
 
     async def lease_rollouts(self, *, owner: str, at_most: int) -> list[Rollout]:
-        return await self._write(rollouts.lease, owner=owner, at_most=at_most)
+        return await self._freely(_RELAXED, rollouts.lease, owner=owner, at_most=at_most)
 
     async def reject_proposal(
         self, rollout_id: int, judgement: Judgement, rejection: Rejection | None, reward: float
     ) -> None:
-        await self._write(judgements.reject_proposal, rollout_id, judgement, rejection, reward)
+        await self._in_order(
+            _JUDGED, judgements.reject_proposal, rollout_id, judgement, rejection, reward
+        )
 
     async def accept_proposal(self, rollout_id: int, draft: TaskDraft) -> bool:
-        return await self._write(judgements.accept_proposal, rollout_id, draft)
+        return await self._in_order(_ACCEPTED, judgements.accept_proposal, rollout_id, draft)
 
     async def judge_attempt(
         self, rollout_id: int, judgement: Judgement, *, verdict: str, reward: float, solved: bool
     ) -> None:
-        await self._write(
+        await self._in_order(
+            _FINAL,
             judgements.judge_attempt,
             rollout_id,
             judgement,
@@ -143,25 +198,25 @@ class SqlStore:
         return await self._read(judgements.measured_proposals, at_most=at_most)
 
     async def settle_proposal(self, rollout_id: int, *, solve_rate: float, reward: float) -> None:
-        await self._write(
-            judgements.settle_proposal, rollout_id, solve_rate=solve_rate, reward=reward
+        await self._in_order(
+            _FINAL, judgements.settle_proposal, rollout_id, solve_rate=solve_rate, reward=reward
         )
 
     async def fail_rollout(self, rollout_id: int) -> None:
-        await self._write(judgements.fail_rollout, rollout_id)
+        await self._in_order(_RETURNED, judgements.fail_rollout, rollout_id)
 
     # Work for the learner
 
     async def claim_batch(self, *, version: PolicyVersion) -> Batch | None:
-        return await self._write(batches.claim, version=version)
+        return await self._in_order(_PLAIN, batches.claim, version=version)
 
     async def commit_step(
         self, batch: Batch, result: StepResult, advantages: Sequence[float]
     ) -> None:
-        await self._write_durably(batches.commit, batch, result, advantages)
+        await self._in_order(_STEPPED, batches.commit, batch, result, advantages)
 
     async def mark_durable(self, version: PolicyVersion, path: str) -> None:
-        await self._write_durably(recovery.mark_durable, version, path)
+        await self._in_order(_DURABLE, recovery.mark_durable, version, path)
 
     async def latest_durable(self) -> tuple[PolicyVersion, str] | None:
         """The newest surviving checkpoint: (version, path), or None before the first."""
@@ -177,26 +232,26 @@ class SqlStore:
         Only for a run none of whose actors are alive. Raises StoreError for a
         version that is not in the surviving lineage.
         """
-        await self._write_durably(recovery.recover, durable_version)
+        await self._in_order(_RECOVERED, recovery.recover, durable_version)
 
     # Records
 
     async def record_proof(self, proof: ReplicaProof) -> None:
-        await self._write(events.record_proof, proof)
+        await self._freely(_PLAIN, events.record_proof, proof)
 
     async def record_event(self, kind: str, **facts: object) -> None:
-        await self._write(events.record, kind, facts)
+        await self._freely(_PLAIN, events.record, kind, facts)
 
     async def record_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
-        await self._write(batches.record_metrics, step, metrics)
+        await self._freely(_RELAXED, batches.record_metrics, step, metrics)
 
     # Leases and counts
 
     async def release(self, owner: str) -> None:
-        await self._write(leases.release, owner)
+        await self._freely(_RETURNED, leases.release, owner)
 
     async def renew(self, owner: str) -> None:
-        await self._write(leases.renew, owner)
+        await self._freely(_RELAXED, leases.renew, owner)
 
     async def outstanding(self) -> Mapping[Cell, int]:
         return await self._read(admissions.outstanding)
@@ -205,15 +260,21 @@ class SqlStore:
         return await self._read(tasks.buffer_sizes)
 
     async def add_seed_tasks(self, drafts: Sequence[TaskDraft]) -> int:
-        return await self._write(tasks.add_seeds, drafts)
+        return await self._in_order(_SEEDED, tasks.add_seeds, drafts)
 
-    async def _write[**P, T](self, job: RunJob[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._commit(self._bound(job, *args, **kwargs))
-
-    async def _write_durably[**P, T](
-        self, job: RunJob[P, T], *args: P.args, **kwargs: P.kwargs
+    async def _freely[**P, T](
+        self, needs: Needs, job: RunJob[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        return await self._commit(self._bound(job, *args, **kwargs), durable=True)
+        """Commit a job that needs no order with those of other processes."""
+        await checkpoint_if_cancelled()  # a cancelled actor does not start writing
+        needs = replace(needs, run_id=self.run_id)
+        return await _shielded(self._writer.submit(self._bound(job, *args, **kwargs), needs))
+
+    async def _in_order[**P, T](
+        self, needs: Needs, job: RunJob[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Commit a job that no other ordered job of the run runs beside."""
+        return await self._freely(replace(needs, in_order=True), job, *args, **kwargs)
 
     async def _read[**P, T](self, job: RunJob[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._reader.run(self._bound(job, *args, **kwargs))
@@ -221,10 +282,6 @@ class SqlStore:
     def _bound[**P, T](self, job: RunJob[P, T], *args: P.args, **kwargs: P.kwargs) -> Job[T]:
         run = self._run
         return lambda connection: job(connection, run, *args, **kwargs)
-
-    async def _commit[T](self, job: Job[T], *, durable: bool = False) -> T:
-        await checkpoint_if_cancelled()  # a cancelled actor does not start writing
-        return await _shielded(self._writer.submit(job, durable=durable))
 
 
 async def _shielded[T](future: Future[T]) -> T:

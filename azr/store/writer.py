@@ -12,14 +12,13 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from azr.errors import StoreError
-from azr.store.engine import set_durability, translated, write_engine
+from azr.errors import AzrError, StoreError
+from azr.store.engine import Database, Fate, Needs, all_needs
 
 type Job[T] = Callable[[sa.Connection], T]
 """Statements of one transaction. May run twice, so it changes nothing but rows."""
@@ -31,29 +30,40 @@ MAX_GROUP = 64
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pending:
     job: Job[Any]
-    durable: bool
+    needs: Needs
     future: Future[Any] = field(default_factory=Future)
 
 
-class Writer:
-    """Runs jobs in submission order on the only connection that writes."""
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    value: Any = None
+    error: Exception | None = None
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._engine = write_engine(path)
+
+class Writer:
+    """Runs jobs in submission order on the only connection of this process that writes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._session = database.session()
         self._jobs: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name="azr-store-writer", daemon=True)
         self._thread.start()
 
-    def submit[T](self, job: Job[T], *, durable: bool = False) -> Future[T]:
-        """Queue a job; its result arrives after its commit.
+    @property
+    def writer_id(self) -> str:
+        """Who this writer is in the news."""
+        return self._session.writer_id
 
-        `durable` jobs are on the disk, not only in the operating system's cache,
-        before their result arrives.
-        """
-        pending = _Pending(job, durable)
+    def now(self) -> float:
+        """Within a job: when its transaction began, by the database's clock."""
+        return self._session.now()
+
+    def submit[T](self, job: Job[T], needs: Needs) -> Future[T]:
+        """Queue a job; its result arrives after its commit."""
+        pending = _Pending(job, needs)
         with self._closing:
             if self._closed:
                 raise StoreError("the store is closed", hint="Open it again.")
@@ -67,15 +77,14 @@ class Writer:
                 self._closed = True
                 self._jobs.put(None)
         self._thread.join()
-        self._engine.dispose()
+        self._session.close()
 
     def _serve(self) -> None:
         while True:
             group, stop = self._next_group()
             runnable = [item for item in group if item.future.set_running_or_notify_cancel()]
-            if runnable and not self._commit_together(runnable):
-                for item in runnable:
-                    self._commit_alone(item)
+            if runnable:
+                self._commit(runnable)
             if stop:
                 return
 
@@ -93,51 +102,63 @@ class Writer:
                 return group, False
         return group, True
 
-    def _commit_together(self, group: Sequence[_Pending]) -> bool:
-        """False, with nothing done, if the transaction as a whole failed."""
-        if len(group) == 1:
-            return False
-        outcomes: list[tuple[Any, Exception | None]] = []
+    def _commit(self, group: Sequence[_Pending]) -> None:
+        """Answer every job of the group; one by one if they fail together."""
+        outcomes = self._committed(group)
+        if outcomes is None:
+            for item in group:
+                self._commit([item])
+            return
+        for item, outcome in zip(group, outcomes, strict=True):
+            if outcome.error is None:
+                item.future.set_result(outcome.value)
+            else:
+                item.future.set_exception(self._translated(outcome.error))
+
+    def _committed(self, group: Sequence[_Pending]) -> list[_Outcome] | None:
+        """What came of each job; None, with nothing done, if only the group failed."""
+        needs = all_needs([item.needs for item in group])
+        while True:
+            outcomes: list[_Outcome] = []
+            try:
+                with self._session.transaction(needs) as connection:
+                    if len(group) == 1:
+                        outcomes = [_Outcome(group[0].job(connection))]
+                    else:
+                        outcomes = [self._attempt(connection, item.job) for item in group]
+            except Exception as error:  # noqa: BLE001 -- whatever it is, it belongs to the callers
+                fate, error = self._fate(error)
+                if fate is Fate.UNDONE:
+                    continue
+                if fate is Fate.FAILED:
+                    return [_Outcome(error=error)] if len(group) == 1 else None
+            return outcomes
+
+    def _fate(self, error: Exception) -> tuple[Fate, Exception]:
+        """What became of the transaction, and the error to answer if it failed."""
+        if not isinstance(error, DBAPIError):
+            return Fate.FAILED, error
         try:
-            with self._engine.connect() as connection:
-                set_durability(connection, fully=any(item.durable for item in group))
-                with connection.begin():
-                    outcomes = [_attempt(connection, item.job) for item in group]
-        except SQLAlchemyError:
-            return False
-        for item, (value, error) in zip(group, outcomes, strict=True):
-            self._answer(item, value, error)
-        return True
+            return self._session.fate(error), error
+        except SQLAlchemyError as worse:
+            return Fate.FAILED, worse
 
-    def _commit_alone(self, item: _Pending) -> None:
-        value, error = None, None
+    def _attempt(self, connection: sa.Connection, job: Job[Any]) -> _Outcome:
+        """Run a job in a savepoint. Raises only if the whole transaction is lost."""
+        savepoint = connection.begin_nested()
         try:
-            with self._engine.connect() as connection:
-                set_durability(connection, fully=item.durable)
-                with connection.begin():
-                    value = item.job(connection)
-        except Exception as caught:  # noqa: BLE001 -- whatever it is, it belongs to the caller
-            error = caught
-        self._answer(item, value, error)
+            value = job(connection)
+        except Exception as error:
+            if self._session.is_transient(error):
+                raise
+            savepoint.rollback()
+            return _Outcome(error=error)
+        savepoint.commit()
+        return _Outcome(value)
 
-    def _answer(self, item: _Pending, value: object, error: Exception | None) -> None:
-        if isinstance(error, DBAPIError):
-            friendly = translated(error, self._path)
-            friendly.__cause__ = error
-            error = friendly
-        if error is None:
-            item.future.set_result(value)
-        else:
-            item.future.set_exception(error)
-
-
-def _attempt(connection: sa.Connection, job: Job[Any]) -> tuple[Any, Exception | None]:
-    """Run a job in a savepoint. Raises only if the savepoint itself is lost."""
-    savepoint = connection.begin_nested()
-    try:
-        value = job(connection)
-    except Exception as error:  # noqa: BLE001 -- handed to the job's caller
-        savepoint.rollback()
-        return None, error
-    savepoint.commit()
-    return value, None
+    def _translated(self, error: Exception) -> Exception:
+        if isinstance(error, AzrError) or not isinstance(error, DBAPIError):
+            return error
+        friendly = self._database.translated(error)
+        friendly.__cause__ = error
+        return friendly

@@ -10,7 +10,7 @@ from actors.watch import RunWatch
 from azr.config import RunConfig
 from azr.progress import Progress, SilentView
 from azr.store import SqlStore
-from azr.store.engine import DRIVER
+from azr.store.sqlite import DRIVER
 
 
 class Recorder(SilentView):

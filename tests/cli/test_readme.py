@@ -13,8 +13,8 @@ from typer.main import get_command
 
 from azr import config_files
 from azr.cli import app
-from azr.store.engine import write_engine
 from azr.store.migrate import upgrade
+from azr.store.sqlite import write_engine
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -16,7 +16,6 @@ from azr.report.build import build, terminal_summary
 from azr.report.history import database_file, read_history
 from azr.report.moment import RATE_WINDOW_SECONDS, read_progress
 from azr.run_directory import RunDirectory
-from azr.store.engine import write_engine
 from azr.store.migrate import upgrade
 from azr.store.models import (
     BatchMemberRow,
@@ -25,6 +24,7 @@ from azr.store.models import (
     RolloutRow,
     RunRow,
 )
+from azr.store.sqlite import write_engine
 from azr.store.states import BatchState, LineageState, RolloutState
 from azr.types import (
     CELLS,

@@ -137,7 +137,7 @@ def one_life(folder: Path, transactions: int) -> None:
 
 def check(folder: Path) -> None:
     """The surviving weights and the database agree, and every row is somewhere."""
-    path = folder / "azr.sqlite"
+    path = f"sqlite:///{folder / 'azr.sqlite'}"
     assert_accounted(path)
     durable = select(
         path, "select version, path from policy_version where durable and state = 'live'"
@@ -168,7 +168,7 @@ def main(folder: Path, rounds: int, seed: int) -> None:
 
 def undone_and_kept(folder: Path) -> bool:
     """Whether a recovery undid a step, and another kept a checkpoint."""
-    path = folder / "azr.sqlite"
+    path = f"sqlite:///{folder / 'azr.sqlite'}"
     undone = one(path, "select count(*) from learner_step where state = 'rolled_back'")
     kept = one(path, "select count(*) from policy_version where durable and state = 'live'")
     return bool(undone and kept)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from azr.config import RunConfig
 from azr.store import SqlStore
-from azr.store.engine import DRIVER
+from azr.store.engine import database_path
+from azr.store.sqlite import DRIVER
 from azr.types import (
     Admission,
     Batch,
@@ -179,40 +181,43 @@ class Player:
             await self.judge(rollout.rollout_id)
 
 
-def select(path: Path, query: str, *arguments: object) -> list[tuple[Any, ...]]:
-    """What plain SQL sees.
+def select(url: str, query: str, *arguments: object) -> list[tuple[Any, ...]]:
+    """What plain SQL sees; `?` stands for an argument.
 
-    With the store's own SQLite library: two libraries in one process do not see each
+    SQLite with the store's own library: two libraries in one process do not see each
     other's locks, and a reader that closes would take the writer's log with it.
     """
-    connection = DRIVER.connect(path)
+    if url.startswith("postgresql"):
+        with psycopg.connect(url) as connection:
+            return connection.execute(query.replace("?", "%s").encode(), arguments).fetchall()
+    connection = DRIVER.connect(database_path(url))
     try:
         return connection.execute(query, arguments).fetchall()
     finally:
         connection.close()
 
 
-def one(path: Path, query: str, *arguments: object) -> Any:  # noqa: ANN401 -- SQL's type
-    [[value]] = select(path, query, *arguments)
+def one(url: str, query: str, *arguments: object) -> Any:  # noqa: ANN401 -- SQL's type
+    [[value]] = select(url, query, *arguments)
     return value
 
 
-def assert_accounted(path: Path) -> None:
+def assert_accounted(url: str) -> None:
     """generated = trained + ready + claimed + dropped + in validation, each with its facts."""
     known = "('trained', 'ready', 'claimed', 'dropped', 'generated', 'judged')"
-    assert not select(path, f"select * from rollout where state not in {known}")  # noqa: S608
+    assert not select(url, f"select * from rollout where state not in {known}")  # noqa: S608
     assert not select(
-        path, "select * from rollout where (state = 'dropped') <> (drop_reason is not null)"
+        url, "select * from rollout where (state = 'dropped') <> (drop_reason is not null)"
     )
     assert not select(
-        path,
+        url,
         "select * from rollout where state in ('ready', 'claimed', 'trained') and reward is null",
     )
     live = "select rollout_id from batch_row where live"
     trained = "select rollout_id from rollout where state = 'trained'"
-    assert sorted(select(path, live)) == sorted(select(path, trained))
+    assert sorted(select(url, live)) == sorted(select(url, trained))
     assert not select(
-        path,
+        url,
         "select * from rollout join admission using (admission_id) where admission.state <> 'done'",
     )
 

@@ -91,8 +91,8 @@ async def test_draws_are_exact_when_tasks_become_visible_out_of_order(player: Pl
         assert drawn == expected
 
 
-async def test_induction_describes_one_program_of_the_other_two_buffers(path: Path) -> None:
-    async with SqlStore.open(f"sqlite:///{path}", run=config()) as store:
+async def test_induction_describes_one_program_of_the_other_two_buffers(url: str) -> None:
+    async with SqlStore.open(url, run=config()) as store:
         await store.add_seed_tasks([draft(TaskType.DEDUCTION, i) for i in range(3)])
         await store.add_seed_tasks([draft(TaskType.ABDUCTION, i) for i in range(10, 14)])
         admissions = await Player(store).admit(TaskType.INDUCTION, 40)
@@ -144,11 +144,11 @@ async def test_attempts_are_leased_oldest_first_with_expired_ones(
     assert ids == sorted(ids)
 
 
-async def test_an_admission_is_sampled_once(player: Player, path: Path) -> None:
+async def test_an_admission_is_sampled_once(player: Player, url: str) -> None:
     [admission] = await player.admit()
     rollout_id = await player.store.put_rollout(admission, completion())
     assert await player.store.put_rollout(admission, completion(text="again")) == rollout_id
-    assert select(path, "select text from rollout_payload") == [("hm",)]
+    assert select(url, "select text from rollout_payload") == [("hm",)]
 
 
 async def test_an_admission_that_was_never_granted_is_refused(
@@ -169,10 +169,10 @@ async def test_a_rollout_comes_back_as_it_was_sampled(player: Player) -> None:
     assert rollout.admission == admission
 
 
-async def test_text_that_no_database_can_encode_is_data(player: Player, path: Path) -> None:
+async def test_text_that_no_database_can_encode_is_data(player: Player, url: str) -> None:
     [admission] = await player.admit()
     await player.store.put_rollout(admission, completion(text="a\ud800b"))
-    assert one(path, "select text from rollout_payload") == "a?b"
+    assert one(url, "select text from rollout_payload") == "a?b"
 
 
 async def test_a_seed_that_is_known_is_not_new(player: Player) -> None:

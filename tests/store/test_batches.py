@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from azr.errors import StoreError
@@ -9,7 +7,7 @@ from tests.store.store_play import Player, assert_accounted, completion, config,
 
 
 async def test_a_batch_has_b_rows_of_each_cell_in_cell_and_slot_order(
-    player: Player, path: Path
+    player: Player, url: str
 ) -> None:
     await player.fill(3)
     batch = await player.store.claim_batch(version=0)
@@ -17,24 +15,24 @@ async def test_a_batch_has_b_rows_of_each_cell_in_cell_and_slot_order(
     assert [row.cell for row in batch.trajectories] == [cell for cell in CELLS for _ in range(2)]
     slots = [
         one(
-            path,
+            url,
             "select slot from rollout join admission using (admission_id) where rollout_id = ?",
             row.rollout_id,
         )
         for row in batch.trajectories
     ]
     assert slots == [0, 1] * 3 + [0, 2] * 3  # each task's second attempt only measures
-    assert_accounted(path)
+    assert_accounted(url)
 
 
-async def test_one_cell_short_of_rows_means_no_batch(player: Player, path: Path) -> None:
+async def test_one_cell_short_of_rows_means_no_batch(player: Player, url: str) -> None:
     await player.fill(2)
-    last = one(path, "select max(rollout_id) from rollout where state = 'ready'")
+    last = one(url, "select max(rollout_id) from rollout where state = 'ready'")
     connection_state = "select count(*) from rollout where state = 'claimed'"
     batch = await player.store.claim_batch(version=0)
     assert batch is not None
     assert await player.store.claim_batch(version=0) is None
-    assert one(path, connection_state) == len(batch.trajectories)
+    assert one(url, connection_state) == len(batch.trajectories)
     assert last is not None
 
 
@@ -50,53 +48,53 @@ async def test_a_trajectory_is_what_was_sampled(player: Player) -> None:
 
 
 async def test_rows_of_a_task_share_a_group_and_proposals_stand_alone(
-    player: Player, path: Path
+    player: Player, url: str
 ) -> None:
     await player.fill(2)
     batch = await player.store.claim_batch(version=0)
     assert batch is not None
     for row in batch.trajectories:
-        task = one(path, "select task_id from rollout where rollout_id = ?", row.rollout_id)
+        task = one(url, "select task_id from rollout where rollout_id = ?", row.rollout_id)
         assert row.group == (row.rollout_id if row.cell.role is Role.PROPOSE else task)
 
 
 async def test_a_commit_trains_exactly_the_batch_and_makes_the_next_version(
-    player: Player, path: Path
+    player: Player, url: str
 ) -> None:
     batch = await player.step(version=0)
-    trained = select(path, "select rollout_id from rollout where state = 'trained'")
+    trained = select(url, "select rollout_id from rollout where state = 'trained'")
     assert {row.rollout_id for row in batch.trajectories} == {int(str(i)) for [i] in trained}
     assert await player.store.learner_version() == 1
-    assert select(path, "select version, loss, state from learner_step") == [(1, 0.5, "live")]
-    assert select(path, "select position, advantage, live from batch_row order by 1") == [
+    assert select(url, "select version, loss, state from learner_step") == [(1, 0.5, "live")]
+    assert select(url, "select position, advantage, live from batch_row order by 1") == [
         (index, 0.5, 1) for index in range(12)
     ]
-    assert select(path, "select name, step, value from metric order by name") == [
+    assert select(url, "select name, step, value from metric order by name") == [
         ("bad", 1, None),
         ("loss", 1, 0.5),
         ("loss/kl", 1, 0.1),
     ]
-    assert_accounted(path)
+    assert_accounted(url)
 
 
-async def test_a_batch_is_committed_once(player: Player, path: Path) -> None:
+async def test_a_batch_is_committed_once(player: Player, url: str) -> None:
     batch = await player.step(version=0)
     with pytest.raises(StoreError, match="not at version 0"):
         await player.commit(batch)
-    assert one(path, "select count(*) from learner_step") == 1
-    assert_accounted(path)
+    assert one(url, "select count(*) from learner_step") == 1
+    assert_accounted(url)
 
 
-async def test_a_lost_claim_cannot_be_committed(player: Player, path: Path) -> None:
+async def test_a_lost_claim_cannot_be_committed(player: Player, url: str) -> None:
     await player.fill(2)
     batch = await player.store.claim_batch(version=0)
     assert batch is not None
     await player.store.recover(0)
     with pytest.raises(StoreError, match="no longer claimed"):
         await player.commit(batch)
-    assert one(path, "select count(*) from rollout where state = 'ready'") == 12
+    assert one(url, "select count(*) from rollout where state = 'ready'") == 12
     assert await player.store.learner_version() == 0
-    assert_accounted(path)
+    assert_accounted(url)
 
 
 async def test_a_step_makes_the_next_version_and_no_other(player: Player) -> None:
@@ -107,19 +105,19 @@ async def test_a_step_makes_the_next_version_and_no_other(player: Player) -> Non
         await player.store.commit_step(batch, StepResult(version=5, loss=0.0), [0.0] * 12)
 
 
-async def test_rows_older_than_the_bound_are_dropped_at_the_claim(path: Path) -> None:
+async def test_rows_older_than_the_bound_are_dropped_at_the_claim(url: str) -> None:
     run = config(learner={"batch_rollouts": 2, "max_staleness": 1})
-    async with SqlStore.open(f"sqlite:///{path}", run=run) as store:
+    async with SqlStore.open(url, run=run) as store:
         player = Player(store)
         await player.seed()
         await player.fill(2, version=0)
         assert await store.claim_batch(version=2) is None
-        assert one(path, "select count(*) from rollout where drop_reason = 'stale'") == 12
+        assert one(url, "select count(*) from rollout where drop_reason = 'stale'") == 12
         await player.fill(2, version=2)
         batch = await store.claim_batch(version=3)
         assert batch is not None
         assert {row.staleness for row in batch.trajectories} == {1}
-    assert_accounted(path)
+    assert_accounted(url)
 
 
 async def test_staleness_counts_from_the_oldest_token(player: Player) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from azr.buffers import Buffers
@@ -31,10 +29,10 @@ async def admit(store: SqlStore) -> list[Admission]:
 
 
 @pytest.mark.parametrize("eviction", ["newest", "oldest", "reservoir"])
-async def test_draws_agree_with_the_buffers_in_memory(tmp_path: Path, eviction: str):
+async def test_draws_agree_with_the_buffers_in_memory(empty_url: str, eviction: str):
     run = limited(eviction)
     buffers = Buffers(play=run.selfplay, root_seed=run.run.seed)
-    async with SqlStore.open(f"sqlite:///{tmp_path}/run.sqlite", run=run) as store:
+    async with SqlStore.open(empty_url, run=run) as store:
         for since, until in ((0, 4), (4, 9), (9, 40)):
             await grow(store, buffers, since=since, until=until)
             admissions = await admit(store)
@@ -46,14 +44,13 @@ async def test_draws_agree_with_the_buffers_in_memory(tmp_path: Path, eviction: 
                 assert drawn == [task.program for task in expected]
 
 
-async def test_a_reservoir_chosen_later_is_filled_from_the_history(tmp_path: Path):
-    url = f"sqlite:///{tmp_path}/run.sqlite"
+async def test_a_reservoir_chosen_later_is_filled_from_the_history(empty_url: str):
     unlimited = config(selfplay={"references": 3})
     reservoir = limited("reservoir")
     buffers = Buffers(play=reservoir.selfplay, root_seed=reservoir.run.seed)
-    async with SqlStore.open(url, run=unlimited) as store:
+    async with SqlStore.open(empty_url, run=unlimited) as store:
         await grow(store, buffers, since=0, until=30)
-    async with SqlStore.open(url, run=reservoir) as store:
+    async with SqlStore.open(empty_url, run=reservoir) as store:
         await grow(store, buffers, since=30, until=33)
         for admission in await admit(store):
             kept = {task.program for task in buffers.drawable(TaskType.DEDUCTION, 0)}
@@ -61,10 +58,9 @@ async def test_a_reservoir_chosen_later_is_filled_from_the_history(tmp_path: Pat
             assert len(kept) == 5
 
 
-async def test_evicted_tasks_stay_in_the_history(tmp_path: Path):
+async def test_evicted_tasks_stay_in_the_history(empty_url: str):
     run = limited("newest")
-    path = tmp_path / "run.sqlite"
-    async with SqlStore.open(f"sqlite:///{path}", run=run) as store:
+    async with SqlStore.open(empty_url, run=run) as store:
         buffers = Buffers(play=run.selfplay, root_seed=0)
         await grow(store, buffers, since=0, until=20)
         assert (await store.buffer_sizes())[TaskType.DEDUCTION] == 20
@@ -81,15 +77,15 @@ async def test_a_repeated_task_is_known_whatever_its_layout(player: Player):
     assert await player.store.add_seed_tasks([again]) == 0
 
 
-async def test_blocks_count_every_task_once(player: Player, path: Path):
+async def test_blocks_count_every_task_once(player: Player, url: str):
     await player.fill(2)
     await player.step(version=0)
     await player.fill(2, version=1)
-    counted = one(path, "select sum(num_tasks) from task_block")
-    assert counted == one(path, "select count(*) from task")
-    assert one(path, "select count(*) from task_block") > len(TaskType)
+    counted = one(url, "select sum(num_tasks) from task_block")
+    assert counted == one(url, "select count(*) from task")
+    assert one(url, "select count(*) from task_block") > len(TaskType)
     wrong = """
         select * from task_block b where num_before <> (
             select count(*) from task t where t.run_id = b.run_id
             and t.task_type = b.task_type and t.visible_from < b.visible_from)"""
-    assert select(path, wrong) == []
+    assert select(url, wrong) == []

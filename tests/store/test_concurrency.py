@@ -2,7 +2,6 @@ import random
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import anyio
 import pytest
@@ -85,9 +84,9 @@ class Swarm:
         self.done.set()
 
 
-async def test_a_swarm_plays_whole_steps_and_every_row_is_accounted_for(path: Path) -> None:
+async def test_a_swarm_plays_whole_steps_and_every_row_is_accounted_for(url: str) -> None:
     run = config(learner={"batch_rollouts": 3, "max_staleness": 2})
-    async with SqlStore.open(f"sqlite:///{path}", run=run) as store:
+    async with SqlStore.open(url, run=run) as store:
         swarm = Swarm(store, steps=3)
         await swarm.player.seed()
         async with anyio.create_task_group() as actors:
@@ -95,12 +94,12 @@ async def test_a_swarm_plays_whole_steps_and_every_row_is_accounted_for(path: Pa
                 actors.start_soon(swarm.sample, f"s{index}")
                 actors.start_soon(swarm.examine, f"e{index}")
             actors.start_soon(swarm.learn)
-    assert one(path, "select count(*) from batch_row where live") == 3 * 6 * 3
+    assert one(url, "select count(*) from batch_row where live") == 3 * 6 * 3
     cells = "select batch_id, role, task_type, count(*) from rollout where state = 'trained'"
-    counts = select(path, cells + " group by 1, 2, 3")
+    counts = select(url, cells + " group by 1, 2, 3")
     assert {count for *_, count in counts} == {3}
-    assert one(path, "select max(staleness) from batch_row") <= 2
-    assert_accounted(path)
+    assert one(url, "select max(staleness) from batch_row") <= 2
+    assert_accounted(url)
 
 
 @dataclass
@@ -140,7 +139,7 @@ class Victim:
 
 
 async def test_a_storm_of_cancellations_loses_no_connection_and_no_row(
-    player: Player, path: Path
+    player: Player, url: str
 ) -> None:
     rng = random.Random(7)  # noqa: S311
     victims = [
@@ -157,16 +156,16 @@ async def test_a_storm_of_cancellations_loses_no_connection_and_no_row(
             for _ in range(8):
                 askers.start_soon(player.store.outstanding)
                 askers.start_soon(player.store.renew, "w")
-    assert_accounted(path)
+    assert_accounted(url)
 
 
-async def test_a_cancelled_caller_writes_nothing_or_everything(player: Player, path: Path) -> None:
+async def test_a_cancelled_caller_writes_nothing_or_everything(player: Player, url: str) -> None:
     [admission] = await player.admit()
     with anyio.CancelScope() as scope:
         scope.cancel()
         await player.store.put_rollout(admission, completion())
     assert scope.cancelled_caught
-    assert one(path, "select count(*) from rollout") == 0
+    assert one(url, "select count(*) from rollout") == 0
 
     async def put(scope: anyio.CancelScope) -> None:
         with scope:
@@ -177,11 +176,11 @@ async def test_a_cancelled_caller_writes_nothing_or_everything(player: Player, p
         callers.start_soon(put, scope)
         await checkpoint()  # it has submitted its transaction
         scope.cancel()
-    assert one(path, "select count(*) from rollout_payload") == 1
-    assert one(path, "select state from admission") == "done"
+    assert one(url, "select count(*) from rollout_payload") == 1
+    assert one(url, "select state from admission") == "done"
 
 
-async def test_a_failing_job_takes_no_other_with_it(player: Player, path: Path) -> None:
+async def test_a_failing_job_takes_no_other_with_it(player: Player, url: str) -> None:
     [admission] = await player.admit()
     errors: list[str] = []
 
@@ -196,14 +195,14 @@ async def test_a_failing_job_takes_no_other_with_it(player: Player, path: Path) 
             group.start_soon(judge, rollout_id)
         group.start_soon(player.store.put_rollout, admission, completion())
     assert errors == ["StoreError"] * 3
-    assert one(path, "select count(*) from rollout") == 1
+    assert one(url, "select count(*) from rollout") == 1
 
 
-def test_the_store_works_in_a_loop_of_another_thread(path: Path) -> None:
+def test_the_store_works_in_a_loop_of_another_thread(url: str) -> None:
     steps: list[int] = []
 
     async def play() -> None:
-        async with SqlStore.open(f"sqlite:///{path}", run=config()) as store:
+        async with SqlStore.open(url, run=config()) as store:
             player = Player(store)
             await player.seed()
             batch = await player.step(version=0)
@@ -215,19 +214,19 @@ def test_the_store_works_in_a_loop_of_another_thread(path: Path) -> None:
     assert steps == [12]
 
 
-async def test_two_stores_share_one_file(player: Player, path: Path, clock: Clock) -> None:
-    async with SqlStore.open(f"sqlite:///{path}", run=config(), clock=clock) as other:
+async def test_two_stores_share_one_file(player: Player, url: str, clock: Clock) -> None:
+    async with SqlStore.open(url, run=config(), clock=clock) as other:
         second = Player(other)
         async with anyio.create_task_group() as both:
             for _ in range(10):
                 both.start_soon(player.propose)
                 both.start_soon(second.propose)
-    slots = select(path, "select slot from admission order by slot")
+    slots = select(url, "select slot from admission order by slot")
     assert slots == [(slot,) for slot in range(20)]
 
 
-async def test_a_closed_store_refuses_work(path: Path) -> None:
-    async with SqlStore.open(f"sqlite:///{path}", run=config()) as store:
+async def test_a_closed_store_refuses_work(url: str) -> None:
+    async with SqlStore.open(url, run=config()) as store:
         pass
     with pytest.raises(Exception, match="closed"):
         await store.renew("w")

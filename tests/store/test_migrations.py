@@ -5,104 +5,169 @@ from pathlib import Path
 import alembic.config
 import pytest
 import sqlalchemy as sa
+from alembic import command
 
 from azr.errors import StoreError
-from azr.store import migrate
-from azr.store.engine import write_engine
+from azr.store import SqlStore, migrate
+from azr.store.engine import Needs, Session, open_database
 from azr.store.models import Base
 from azr.store.views import VIEWS
-from tests.store.store_play import one, select
+from azr.types import PolicyVersion
+from tests.store.store_play import config, one, select
 
-OBJECTS = "select name, sql from sqlite_master where sql is not null and type in ('table', 'index')"
+type Schema = dict[str, list[str]]
+
+PLAIN = Needs(traceable=False)
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = write_engine(tmp_path / "new.sqlite")
-    yield engine
-    engine.dispose()
+def session(empty_url: str) -> Iterator[Session]:
+    yield from opened(empty_url)
 
 
-def parts(sql: str) -> list[str]:
-    """The columns and constraints of a CREATE statement, in any order."""
-    return sorted(line.strip().rstrip(",") for line in sql.splitlines())
+@pytest.fixture
+def begun(url: str) -> Iterator[Session]:
+    yield from opened(url)
 
 
-def schema(engine: sa.Engine) -> dict[str, list[str]]:
-    with engine.connect() as connection:
-        rows = connection.exec_driver_sql(OBJECTS).all()
-    return {name: parts(sql) for name, sql in rows if name != "alembic_version"}
+def opened(url: str) -> Iterator[Session]:
+    session = open_database(url).session()
+    yield session
+    session.close()
 
 
-def test_migrations_and_models_agree_to_the_last_constraint(
-    engine: sa.Engine, tmp_path: Path
-) -> None:
-    with engine.begin() as connection:
+def schema(session: Session) -> Schema:
+    """Columns and constraints of every table, in any order."""
+    with session.transaction(PLAIN) as connection:
+        look = sa.inspect(connection)
+        return {
+            table: sorted(
+                map(
+                    _words,
+                    (
+                        *look.get_columns(table),
+                        *look.get_foreign_keys(table),
+                        *look.get_unique_constraints(table),
+                        *look.get_check_constraints(table),
+                        *look.get_indexes(table),
+                        look.get_pk_constraint(table),
+                    ),
+                )
+            )
+            for table in look.get_table_names()
+            if table != "alembic_version"
+        }
+
+
+def _words(fact: object) -> str:
+    """A fact of the inspector's, where the SQL of a condition is its text."""
+    if isinstance(fact, dict):
+        return str({name: _words(value) for name, value in fact.items()})
+    return str(fact)
+
+
+def test_migrations_and_models_agree_to_the_last_constraint(session: Session) -> None:
+    with session.transaction(PLAIN) as connection:
         migrate.upgrade(connection)
-    modelled = write_engine(tmp_path / "models.sqlite")
-    with modelled.begin() as connection:
+    migrated = schema(session)
+    with session.transaction(PLAIN) as connection:
+        migrate.downgrade(connection, "base")
         Base.metadata.create_all(connection)
-    assert schema(engine) == schema(modelled)
-    modelled.dispose()
+    assert migrated == schema(session)
 
 
-def test_alembic_finds_nothing_to_migrate(engine: sa.Engine) -> None:
-    with engine.begin() as connection:
-        migrate.upgrade(connection)
+def test_alembic_finds_nothing_to_migrate(begun: Session) -> None:
+    with begun.transaction(PLAIN) as connection:
         migrate.check(connection)
 
 
-def test_upgrading_twice_changes_nothing(engine: sa.Engine) -> None:
-    with engine.begin() as connection:
+def test_upgrading_twice_changes_nothing(begun: Session) -> None:
+    before = schema(begun)
+    with begun.transaction(PLAIN) as connection:
         migrate.upgrade(connection)
-    before = schema(engine)
-    with engine.begin() as connection:
-        migrate.upgrade(connection)
-    assert schema(engine) == before
+    assert schema(begun) == before
 
 
-def test_a_full_database_can_be_downgraded_to_nothing(path: Path) -> None:
-    engine = write_engine(path)
-    with engine.begin() as connection:
+def test_a_full_database_can_be_downgraded_to_nothing(begun: Session) -> None:
+    with begun.transaction(PLAIN) as connection:
         migrate.downgrade(connection, "base")
-    assert schema(engine) == {}
-    engine.dispose()
+    assert schema(begun) == {}
 
 
-def test_every_view_answers(path: Path) -> None:
+def test_every_view_answers(url: str) -> None:
     for view in VIEWS:
-        select(path, f"select * from {view}")  # noqa: S608
-    assert one(path, "select count(*) from sqlite_master where type = 'view'") == len(VIEWS)
+        select(url, f"select * from {view}")  # noqa: S608
 
 
-def test_a_database_of_another_program_is_left_alone(engine: sa.Engine) -> None:
-    with engine.begin() as connection:
+def test_a_database_of_another_program_is_left_alone(session: Session) -> None:
+    with session.transaction(PLAIN) as connection:
         connection.exec_driver_sql("CREATE TABLE recipe (name text)")
-    with pytest.raises(StoreError, match="another program"), engine.begin() as connection:
-        migrate.upgrade(connection)
-    assert list(schema(engine)) == ["recipe"]
+    with pytest.raises(StoreError, match="another program"), session.transaction(PLAIN) as c:
+        migrate.upgrade(c)
+    assert list(schema(session)) == ["recipe"]
 
 
-def test_a_database_of_a_newer_version_is_refused(path: Path) -> None:
-    engine = write_engine(path)
-    with engine.begin() as connection:
+async def test_a_database_of_a_newer_version_is_refused(url: str, begun: Session) -> None:
+    with begun.transaction(PLAIN) as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(StoreError, match="does not know"), engine.begin() as connection:
+    with pytest.raises(StoreError, match="newer version of azr") as caught:
+        async with SqlStore.open(url, run=config()):
+            raise AssertionError("opened")
+    assert caught.value.hint
+
+
+def test_a_database_of_the_first_version_keeps_its_rows(empty_url: str, session: Session) -> None:
+    with session.transaction(PLAIN) as connection:
+        command.upgrade(migrate.alembic_config(connection), "0001")
+        play_in_the_first_version(connection)
+    with session.transaction(PLAIN) as connection:
         migrate.upgrade(connection)
-    engine.dispose()
+        migrate.check(connection)
+    assert select(empty_url, "select run_id, name, learner_version from runs order by 1") == [
+        (1, "run 1", 3),
+        (2, "", 4),
+    ]
+    assert select(empty_url, "select version, state from policy_version") == [(4, "live")]
+    assert one(empty_url, "select program from task where run_id = 2") == "def f(): pass"
 
 
-def test_migrating_leaves_the_loggers_alone(engine: sa.Engine) -> None:
+async def test_a_run_of_the_first_version_is_continued(empty_url: str, session: Session) -> None:
+    with session.transaction(PLAIN) as connection:
+        command.upgrade(migrate.alembic_config(connection), "0001")
+        play_in_the_first_version(connection)
+    async with SqlStore.open(empty_url, run=config()) as store:
+        version: PolicyVersion = await store.learner_version()
+        assert (store.run_id, version) == (2, 4)
+
+
+def play_in_the_first_version(connection: sa.Connection) -> None:
+    """Two runs, a policy version and a task, in the columns of revision 0001."""
+    for statement in (
+        "insert into runs (config, learner_version, created_at) values ('{}', 3, 0)",
+        "insert into runs (config, learner_version, created_at) values ('{}', 4, 0)",
+        "insert into policy_version (run_id, version, state, durable, created_at)"
+        " values (2, 4, 'live', false, 0)",
+        "insert into task (run_id, task_type, ordinal, origin, program, examples, message,"
+        " content_hash, visible_from, num_attempts, num_solved, created_at)"
+        " values (2, 'deduction', 0, 'seed', 'def f(): pass', '[]', '', 'x', 0, 0, 0, 0)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+def test_migrating_leaves_the_loggers_alone(session: Session) -> None:
     before = (logging.getLogger().level, list(logging.getLogger().handlers))
-    with engine.begin() as connection:
+    with session.transaction(PLAIN) as connection:
         migrate.upgrade(connection)
     assert (logging.getLogger().level, list(logging.getLogger().handlers)) == before
 
 
-def test_the_alembic_command_finds_everything_in_pyproject(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_alembic_command_upgrades_and_downgrades(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path(migrate.__file__).parents[2])
-    url = f"url=sqlite:///{tmp_path / 'shell.sqlite'}"
-    alembic.config.main(argv=["-x", url, "upgrade", "head"])
-    assert select(tmp_path / "shell.sqlite", "select * from alembic_version") == [("0002",)]
+    shell = ["-x", f"url={empty_url}"]
+    alembic.config.main(argv=[*shell, "upgrade", "head"])
+    assert select(empty_url, "select * from alembic_version") == [("0003",)]
+    alembic.config.main(argv=[*shell, "check"])
+    alembic.config.main(argv=[*shell, "downgrade", "base"])
+    assert select(empty_url, "select * from alembic_version") == []

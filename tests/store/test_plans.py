@@ -37,7 +37,8 @@ def executed() -> Iterator[Statements]:
 
 
 async def test_no_queue_statement_walks_the_history(path: Path, executed: Statements) -> None:
-    async with SqlStore.open(f"sqlite:///{path}", run=config()) as store:
+    url = f"sqlite:///{path}"
+    async with SqlStore.open(url, run=config()) as store:
         player = Player(store)
         await player.seed()
         executed.clear()
@@ -49,6 +50,6 @@ async def test_no_queue_statement_walks_the_history(path: Path, executed: Statem
         await store.outstanding()
     assert len(executed) > 30
     for sql, parameters in executed.items():
-        for *_, step in select(path, f"EXPLAIN QUERY PLAN {sql}", *parameters):
+        for *_, step in select(url, f"EXPLAIN QUERY PLAN {sql}", *parameters):
             if re.match(GROWING, str(step)):
                 assert any(re.search(small, str(step)) for small in SMALL), f"{step}\n{sql}"

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from azr.errors import StoreError
-from azr.store.engine import database_path, read_engine, translated
+from azr.store.engine import open_database
 from azr.store.models import RunRow
 
 
@@ -39,15 +39,15 @@ def open_history(database: Path | str, *, run: int | None = None) -> Generator[H
 
     Raises StoreError or RunDirectoryError if it cannot be read.
     """
-    path = database if isinstance(database, Path) else database_path(database)
-    if not path.is_file():
-        raise StoreError(f"there is no database at {path}", hint="Start a run first.")
-    engine = read_engine(path)
+    opened = open_database(database)
+    if not opened.exists():
+        raise StoreError(f"there is no database at {opened.name}", hint="Start a run first.")
+    engine = opened.read_engine()
     try:
         with engine.begin() as connection:
-            yield History(connection, _run_id(connection, run), str(path))
+            yield History(connection, _run_id(connection, run), opened.name)
     except DBAPIError as error:
-        raise translated(error, path) from error
+        raise opened.translated(error) from error
     finally:
         engine.dispose()
 
