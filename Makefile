@@ -1,5 +1,5 @@
 # make run     play Absolute Zero with the tiny model on this machine (ARGS="--steps 5" adds options)
-# make test    every check and every test
+# make test    every check and every test (installs PostgreSQL, which the tests start themselves)
 # make check   format, lint, types and import rules only
 # make setup   install what is missing, and nothing else
 #
@@ -40,6 +40,8 @@ help:
 run: setup
 	@$(BIN)/azr run $(ARGS)
 
+# The tests start a PostgreSQL server of their own; a run needs none on this machine.
+test: POSTGRES := needed
 test: check
 	@echo "make: running the tests"
 	@$(BIN)/python -m pytest $(ARGS)
@@ -63,6 +65,10 @@ system:
 	for pair in $(LIBRARIES); do \
 	  [[ "$$loadable" == *"$${pair%%:*} "* ]] || missing+=("$${pair##*:}"); \
 	done; \
+	if [ -n "$(POSTGRES)" ] && ! command -v postgres > /dev/null \
+	    && ! compgen -G '/usr/lib/postgresql/*/bin/postgres' > /dev/null; then \
+	  missing+=(postgresql); \
+	fi; \
 	[ $${#missing[@]} -gt 0 ] || exit 0; \
 	command="apt-get install -y --no-install-recommends $${missing[*]}"; \
 	if ! command -v apt-get > /dev/null; then \

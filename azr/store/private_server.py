@@ -157,7 +157,7 @@ def private_server(*, careful: bool = False) -> Generator[PrivateServer]:
 def programs_folder() -> Path:
     """Where the server's programs are: on PATH, or where Debian keeps them."""
     if (found := shutil.which("postgres")) is not None:
-        return Path(found).parent
+        return Path(found).resolve().parent
     versions = Path("/usr/lib/postgresql").glob("*/bin/postgres")
     newest = max(versions, key=lambda path: int(path.parts[-3]), default=None)
     if newest is None:
