@@ -13,9 +13,10 @@ from actors import driver
 from azr import config_files
 from azr.config import RunConfig
 from azr.progress import SilentView
-from azr.report.history import History, database_file, read_history
+from azr.report.history import History, read_history
 from azr.report.summary import busy_share, seconds_per_step
 from azr.run_directory import RunDirectory, locked
+from azr.store.locate import of_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def _measure(config: RunConfig, run_dir: Path) -> PipelineFigures:
     with locked(directory):
         config_files.write(config, directory.config)
         driver.run(config, run_dir=run_dir, view=SilentView())
-    return figures(read_history(database_file(directory)))
+    return figures(read_history(of_directory(directory)))
 
 
 def figures(history: History) -> PipelineFigures:

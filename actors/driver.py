@@ -24,8 +24,8 @@ from actors.watch import RunWatch
 from azr.config import RunConfig
 from azr.errors import AzrError, NodeError
 from azr.progress import RunSummary, RunView
-from azr.report.history import database_file
 from azr.run_directory import RunDirectory
+from azr.store.locate import of_directory
 from azr.types import PolicyVersion
 
 REFRESH_SECONDS = 0.5
@@ -47,7 +47,7 @@ def run(
     directory = RunDirectory(run_dir)
     with local_ray():
         view.note("continuing the run" if resume else "starting: vLLM, the jails and the learner")
-        watch = RunWatch(database=database_file(directory), view=view)
+        watch = RunWatch(database=of_directory(directory), view=view)
         watch.begin()
         node = start_node(config, directory)
         with _interrupts(node, view) as interrupts:

@@ -13,13 +13,13 @@ import os
 import time
 import uuid
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
 
-from actors.actor import Drain, LeasingActor, PolicyClock, Wakeups, run_leasing
+from actors.actor import Drain, LeasingActor, PolicyClock, Topic, Wakeups, run_leasing
 from actors.executor import Executor
 from actors.learner import LearnActor
 from actors.metrics_log import MetricsLog
@@ -139,6 +139,7 @@ class Node:
         learn = self._learn_actor(parts, clock, publisher)
         async with anyio.create_task_group() as supervisors:
             supervisors.start_soon(self._heartbeat, parts.store)
+            supervisors.start_soon(self._spread_news, parts.store)
             async with anyio.create_task_group() as actors:
                 supervisors.start_soon(self._abort_after_drain, actors.cancel_scope)
                 for actor, concurrency in self._leasing_actors(parts, clock, fits):
@@ -215,6 +216,12 @@ class Node:
         while True:
             await anyio.sleep(self.config.actors.lease_seconds / HEARTBEATS_PER_LEASE)
             await store.renew(self.owner)
+
+    async def _spread_news(self, store: SqlStore) -> None:
+        """Wake this node's actors for what other nodes commit."""
+        async with aclosing(store.news()) as heard:
+            async for news in heard:
+                self.wakeups.notify(*(Topic[each.name] for each in news))
 
     async def _abort_after_drain(self, actors: anyio.CancelScope) -> None:
         """Give held work its time to finish, then abort it; its leases return."""

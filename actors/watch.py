@@ -12,6 +12,7 @@ from azr.progress import RunView
 from azr.report.moment import read_progress
 from azr.store import queries
 from azr.store.history import open_history
+from azr.store.locate import Located
 from azr.store.points import EventPoint
 from azr.types import PolicyVersion
 
@@ -32,7 +33,7 @@ NOTES = {
 class RunWatch:
     """Reads a run's database into a view, as often as that is worth it."""
 
-    database: Path
+    database: Path | Located
     view: RunView
     first_step: PolicyVersion = 0
     """The step that the run was at when it was first seen."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import anyio
 
-from azr.config import RunConfig, SandboxSection
+from azr.config import RunConfig, SandboxSection, StoreSection
 from azr.errors import ConfigError, SandboxUnavailableError
 from azr.run_directory import MIB, RunDirectory, check_usable
 
@@ -29,16 +29,33 @@ def check_run(config: RunConfig, directory: RunDirectory, *, resume: bool, nodes
         )
     from azr.engine.model_check import check_model
     from azr.model_path import resolve_model
-    from azr.store.engine import database_path
 
-    if config.store.url and database_path(config.store.url).exists() and not resume:
-        raise ConfigError(
-            f"{config.store.url} exists already: a new run needs a new database",
-            hint="Name another file in --db, or continue the run in it with --resume DIR.",
-        )
+    if config.store.url and not resume:
+        _check_vacant(config.store)
     model = check_model(resolve_model(config.run.model))
     check_usable(directory, resume=resume, needed_mib=needed_mib(config, model.path))
     _check_jail(config.sandbox)
+
+
+def _check_vacant(store: StoreSection) -> None:
+    """A new run needs a new file, or a name of its own in a server's database."""
+    from azr.store.history import open_history
+    from azr.store.locate import of_new_run
+
+    place = of_new_run(store)
+    if isinstance(place.database, Path):
+        if place.database.exists():
+            raise ConfigError(
+                f"{store.url} exists already: a new run needs a new database",
+                hint="Name another file in --db, or continue the run in it with --resume DIR.",
+            )
+        return
+    with open_history(place) as history:
+        if history.run_id is not None:
+            raise ConfigError(
+                f"{place} holds a run {store.run_name!r} already",
+                hint="Name another --run-dir, or continue that run with --resume DIR.",
+            )
 
 
 def _check_jail(config: SandboxSection) -> None:

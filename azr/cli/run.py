@@ -59,13 +59,14 @@ def run(
       azr run --steps 5 --run-dir /tmp/first
       azr run tiny-cpu --set learner.max_staleness=0 --set run.seed=7
       azr run base --set run.model=/models/Qwen2.5-Coder-3B
+      azr run --db postgresql://me@server/azr     a database for several runs and nodes
       azr run --resume runs/tiny-cpu-20260102-030405
     """
     all_overrides = [*(overrides or []), *_shortcuts(steps=steps, db=db)]
     if resume is None:
         name = config or config_files.DEFAULT_PRESET
         directory = RunDirectory(run_dir or _default_run_dir(name))
-        resolved = config_files.load(name, all_overrides)
+        resolved = _named(config_files.load(name, all_overrides), directory)
     else:
         if config is not None or run_dir is not None:
             raise ConfigError(
@@ -93,7 +94,7 @@ def _play(
     """Run to the end or to Ctrl-C, then say what came of it."""
     from actors import driver
     from azr.report.build import build, terminal_summary
-    from azr.report.history import database_file
+    from azr.store.locate import of_directory
 
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -103,7 +104,7 @@ def _play(
     with view_for(console) as view:
         summary = driver.run(config, run_dir=directory.root, resume=resume, nodes=nodes, view=view)
     say("\n" + terminal_summary(build(directory)))
-    say(f"database: {database_file(directory)}")
+    say(f"database: {of_directory(directory)}")
     say(f"elapsed: {duration(summary.elapsed_seconds)}")
     if not summary.finished:
         say(f"stopped at step {summary.last_step}: azr run --resume {directory.root} continues")
@@ -114,6 +115,14 @@ def _shortcuts(*, steps: int | None, db: str | None) -> list[str]:
     """`--steps` and `--db` as the settings that they stand for."""
     overrides = [] if steps is None else [f"run.steps={steps}"]
     return overrides if db is None else [*overrides, f'store.url="{db}"']
+
+
+def _named(config: RunConfig, directory: RunDirectory) -> RunConfig:
+    """In a server's database, where runs are many, a run has its directory's name."""
+    if config.store.run_name or not config.store.url.startswith("postgres"):
+        return config
+    store = config.store.model_copy(update={"run_name": directory.root.absolute().name})
+    return config.model_copy(update={"store": store})
 
 
 def _default_run_dir(config_name: str) -> Path:

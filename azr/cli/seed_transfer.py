@@ -74,7 +74,7 @@ def import_seeds(
             hint="Leave --type out, or choose deduction or abduction.",
         )
     found = locate(database)
-    with open_history(found.database) as history:
+    with open_history(found) as history:
         config = queries.run_config(history)
     rows = list(read_rows(file))
     counts = ImportCounts(rows=len(rows), refused=[r for r in rows if isinstance(r, Refusal)])
@@ -109,7 +109,7 @@ def export_seeds(
         raise ConfigError(f"{file} exists already", hint="Name a new file.")
     if not file.absolute().parent.is_dir():
         raise ConfigError(f"there is no folder {file.absolute().parent}", hint="Make it first.")
-    with open_history(locate(database).database, run=run) as history:
+    with open_history(locate(database), run=run) as history:
         lines = export_rows(history, task_type, seeds_only=seeds_only)
         with file.open("w", encoding="utf-8") as output:
             count = sum(bool(output.write(f"{line}\n")) for line in lines)

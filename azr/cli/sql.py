@@ -65,7 +65,7 @@ def sql(
     from azr.store.locate import locate
 
     given = _numbers(parameters or [])
-    with open_history(locate(database).database, run=run) as history:
+    with open_history(locate(database), run=run) as history:
         if tables:
             _list_tables(history, form)
             return

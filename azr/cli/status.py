@@ -22,7 +22,7 @@ def status(
       azr status runs/tiny-cpu-20260102-030405
       watch azr status runs/tiny-cpu-20260102-030405
     """
-    from azr.report.history import database_file
     from azr.report.moment import read_progress
+    from azr.store.locate import of_directory
 
-    Console().print(dashboard(read_progress(database_file(RunDirectory(run_dir)))))
+    Console().print(dashboard(read_progress(of_directory(RunDirectory(run_dir)))))

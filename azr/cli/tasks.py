@@ -84,7 +84,7 @@ def list_tasks(
         order=buffers.Order(order),
         limit=limit,
     )
-    with open_history(locate(database).database, run=run) as history:
+    with open_history(locate(database), run=run) as history:
         found = buffers.list_tasks(history, wanted)
     if form is Form.TABLE:
         emit(COLUMNS, [_row(task) for task in found], form)
@@ -115,7 +115,7 @@ def show(
     from azr.store.history.buffers import task_life
     from azr.store.locate import locate
 
-    with open_history(locate(database).database, run=run) as history:
+    with open_history(locate(database), run=run) as history:
         life = task_life(history, task)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(life), indent=2, ensure_ascii=False))
@@ -155,7 +155,7 @@ def lineage(
     walk = {
         "task": descents.of_task, "step": descents.of_step, "rollout": descents.of_rollout,
     }[name]  # fmt: skip
-    with open_history(locate(database).database, run=run) as history:
+    with open_history(locate(database), run=run) as history:
         descent = walk(history, number)
     if as_json:
         away = descent.generations()

@@ -33,7 +33,7 @@ def why(
     from azr.store.history.life import rollout_life
     from azr.store.locate import locate
 
-    with open_history(locate(database).database, run=run) as history:
+    with open_history(locate(database), run=run) as history:
         life = rollout_life(history, rollout)
         config = queries.run_config(history)
     if as_json:

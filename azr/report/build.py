@@ -8,9 +8,10 @@ from pathlib import Path
 
 from azr.report import pages
 from azr.report.figures import PLOTS
-from azr.report.history import History, database_file, read_history
+from azr.report.history import History, read_history
 from azr.report.summary import tables
 from azr.run_directory import RunDirectory
+from azr.store.locate import of_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Report:
 
 def build(directory: RunDirectory) -> Report:
     """Read the run's database and write `report/`, over an older report."""
-    return write(read_history(database_file(directory)), directory)
+    return write(read_history(of_directory(directory)), directory)
 
 
 def write(history: History, directory: RunDirectory) -> Report:

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from azr import config_files
-from azr.run_directory import RunDirectory
 from azr.store import queries
-from azr.store.engine import database_path
 from azr.store.history import open_history
+from azr.store.locate import Located
 from azr.store.points import CellStepPoint, ProposalPoint, StepPoint, ThroughputPoint
 from azr.types import Cell, DropReason, TaskType
 
@@ -51,13 +49,7 @@ class History:
         return step.committed_at - self.started_at
 
 
-def database_file(directory: RunDirectory) -> Path:
-    """The database of a run: the one in its directory, or the one that `--db` named."""
-    url = config_files.load(directory.existing().config).store.url
-    return database_path(url) if url else directory.database
-
-
-def read_history(database: Path) -> History:
+def read_history(database: Path | Located) -> History:
     """Read a run's database, also while it plays. Raises StoreError."""
     with open_history(database) as connection:
         config = queries.run_config(connection)

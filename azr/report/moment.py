@@ -9,6 +9,7 @@ from azr.progress import Progress
 from azr.report.summary import busy_share, seconds_per_step
 from azr.store import queries
 from azr.store.history import open_history
+from azr.store.locate import Located
 from azr.store.points import CellStepPoint, ProposalPoint, ThroughputPoint
 from azr.types import DropReason, TaskType
 
@@ -17,7 +18,7 @@ RECENT_STEPS = 5
 RATE_WINDOW_SECONDS = 15.0
 
 
-def read_progress(database: Path) -> Progress:
+def read_progress(database: Path | Located) -> Progress:
     """One look at a run. `elapsed_seconds` counts from its first rollout to its last step.
 
     Raises StoreError or RunDirectoryError if there is no database to read.

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azr import config_files
+from azr.config import StoreSection
 from azr.errors import StoreError
 from azr.run_directory import RUNS_FOLDER, RunDirectory
-from azr.store.engine import database_path
+from azr.store.engine import database_path, open_database
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,12 @@ class Located:
     database: Path | str
     """What `open_history` takes: a file, or a URL."""
     directory: RunDirectory | None = None
+    run_name: str = ""
+    """Which run of the database; empty for the latest, or the only one."""
+
+    def __str__(self) -> str:
+        """As its user names it, without a password."""
+        return open_database(self.database).name
 
     @property
     def url(self) -> str:
@@ -35,12 +42,12 @@ def locate(target: str | None) -> Located:
         StoreError: nothing there, or no run under `runs/` yet.
     """
     if target is None:
-        return _of_directory(_newest_run())
+        return of_directory(_newest_run())
     if "://" in target:
         return _of_url(target)
     path = Path(target)
     if path.is_dir():
-        return _of_directory(RunDirectory(path))
+        return of_directory(RunDirectory(path))
     if not path.is_file():
         raise StoreError(
             f"there is no run at {target}",
@@ -49,11 +56,17 @@ def locate(target: str | None) -> Located:
     return Located(path)
 
 
-def _of_directory(directory: RunDirectory) -> Located:
-    url = config_files.load(directory.existing().config).store.url
-    if not url:
+def of_directory(directory: RunDirectory) -> Located:
+    """The database that a run directory's config names, or the one in it."""
+    store = config_files.load(directory.existing().config).store
+    if not store.url:
         return Located(directory.database, directory)
-    return Located(_of_url(url).database, directory)
+    return Located(_of_url(store.url).database, directory, store.run_name)
+
+
+def of_new_run(store: StoreSection) -> Located:
+    """The database of a run that has not begun. StoreError for what cannot be one."""
+    return Located(_of_url(store.url).database, run_name=store.run_name)
 
 
 def _of_url(url: str) -> Located:

@@ -34,17 +34,17 @@ LEARNED = (RolloutState.CLAIMED, RolloutState.TRAINED)
 
 
 def open_run(
-    connection: sa.Connection, config: RunConfig, clock: Callable[[], float], *, name: str = ""
+    connection: sa.Connection, config: RunConfig, clock: Callable[[], float]
 ) -> RunContext:
-    """Continue the run of that name (the latest, for "") under this config, or begin one."""
+    """Continue the run that the config names (the latest, if none), or begin one."""
     lock_schema(connection)  # of several nodes that open a new run, one begins it
     settings = _settings(config)
     query = sa.select(RunRow.run_id, RunRow.config).order_by(RunRow.run_id.desc()).limit(1)
-    if name:
-        query = query.where(RunRow.name == name)
+    if config.store.run_name:
+        query = query.where(RunRow.name == config.store.run_name)
     known = connection.execute(query).one_or_none()
     if known is None:
-        return _begin(connection, config, settings, clock, name)
+        return _begin(connection, config, settings, clock)
     run = RunContext(run_id=known.run_id, config=config, clock=clock)
     if known.config != settings:
         connection.execute(
@@ -60,11 +60,15 @@ def _begin(
     config: RunConfig,
     settings: dict[str, Any],
     clock: Callable[[], float],
-    name: str,
 ) -> RunContext:
     run_id = connection.execute(
         sa.insert(RunRow)
-        .values(name=name, config=settings, learner_version=BASE_VERSION, created_at=clock())
+        .values(
+            name=config.store.run_name,
+            config=settings,
+            learner_version=BASE_VERSION,
+            created_at=clock(),
+        )
         .returning(RunRow.run_id)
     ).scalar_one()
     connection.execute(

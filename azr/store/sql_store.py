@@ -80,13 +80,12 @@ class SqlStore:
         url: str,
         *,
         run: RunConfig,
-        name: str = "",
         clock: Callable[[], float] | None = None,
     ) -> AsyncGenerator[SqlStore]:
         """Open `sqlite:///PATH` or `postgresql://...`: migrate it, then continue a run.
 
-        The run is the one of that name, begun if there is none; without a name it is
-        the latest. Leases are measured with `clock`, by default the database's.
+        The run is the one named `store.run_name`, begun if there is none; without a
+        name it is the latest. Leases are measured with `clock`, by default the database's.
         Raises StoreError or RunDirectoryError for what cannot be a store.
         """
         outage_seconds = run.store.outage_seconds
@@ -97,9 +96,7 @@ class SqlStore:
             await _shielded(writer.submit(upgrade, plain))
             context = await _shielded(
                 writer.submit(
-                    lambda connection: recovery.open_run(
-                        connection, run, clock or writer.now, name=name
-                    ),
+                    lambda connection: recovery.open_run(connection, run, clock or writer.now),
                     Needs(durability=Durability.DURABLE),
                 )
             )

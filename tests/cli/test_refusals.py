@@ -109,11 +109,18 @@ def test_resuming_with_another_config(refused: Refused, tmp_path: Path):
     assert f"azr run --resume {tmp_path}" in hint
 
 
-@pytest.mark.parametrize("url", ["postgresql://host/db", "mysql://host/db", "not a url"])
+@pytest.mark.parametrize("url", ["mysql://host/db", "not a url"])
 def test_a_database_that_is_not_supported(refused: Refused, url: str):
     error, hint = refused("run", "--db", url)
     assert url.partition(":")[0] in error
     assert "sqlite:///" in hint
+
+
+def test_a_database_server_that_is_not_there(refused: Refused):
+    error, hint = refused("run", "--db", "postgresql://me:secret@/azr?host=/nowhere")
+    assert "the server cannot be reached" in error
+    assert "secret" not in error
+    assert "the server runs" in hint
 
 
 def test_a_new_run_in_an_old_database(refused: Refused, tmp_path: Path):

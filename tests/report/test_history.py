@@ -13,9 +13,10 @@ from azr.config import RunConfig
 from azr.errors import RunDirectoryError
 from azr.progress import BUSY_SECONDS_METRIC
 from azr.report.build import build, terminal_summary
-from azr.report.history import database_file, read_history
+from azr.report.history import read_history
 from azr.report.moment import RATE_WINDOW_SECONDS, read_progress
 from azr.run_directory import RunDirectory
+from azr.store.locate import of_directory
 from azr.store.migrate import upgrade
 from azr.store.models import (
     BatchMemberRow,
@@ -188,7 +189,7 @@ def test_a_run_with_a_database_elsewhere_is_found(run: RunDirectory, tmp_path: P
     url = f"sqlite:///{elsewhere}"
     config = config_files.load(run.config, [f'store.url="{url}"'])
     run.config.write_text(config_files.to_toml(config), encoding="utf-8")
-    assert database_file(run) == elsewhere
+    assert of_directory(run).database == elsewhere
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path):

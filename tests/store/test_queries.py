@@ -117,7 +117,7 @@ async def test_an_empty_run_has_empty_answers(url: str) -> None:
 
 
 async def test_each_run_of_a_database_has_its_own_history(played: str) -> None:
-    async with SqlStore.open(played, run=config(), name="second"):
+    async with SqlStore.open(played, run=config(store={"run_name": "second"})):
         pass
     with open_history(played) as latest, open_history(played, run=1) as first:
         assert (latest.run_id, first.run_id) == (2, 1)

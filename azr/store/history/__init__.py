@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from azr.errors import StoreError
 from azr.store.engine import open_database
+from azr.store.locate import Located
 from azr.store.models import RunRow
 
 
@@ -34,27 +35,32 @@ class History:
 
 
 @contextmanager
-def open_history(database: Path | str, *, run: int | None = None) -> Generator[History]:
-    """Read a store: a file or a database URL; `run` is an id, by default the latest.
+def open_history(where: Path | str | Located, *, run: int | None = None) -> Generator[History]:
+    """Read a store: a file, a database URL, or what a run directory led to.
 
+    `run` is an id; by default the run that the directory is of, or the latest.
     Raises StoreError or RunDirectoryError if it cannot be read.
     """
-    opened = open_database(database)
+    located = where if isinstance(where, Located) else Located(where)
+    opened = open_database(located.database)
     if not opened.exists():
         raise StoreError(f"there is no database at {opened.name}", hint="Start a run first.")
     engine = opened.read_engine()
     try:
         with engine.begin() as connection:
-            yield History(connection, _run_id(connection, run), opened.name)
+            yield History(connection, _run_id(connection, run, located.run_name), opened.name)
     except DBAPIError as error:
         raise opened.translated(error) from error
     finally:
         engine.dispose()
 
 
-def _run_id(connection: sa.Connection, wanted: int | None) -> int | None:
+def _run_id(connection: sa.Connection, wanted: int | None, name: str) -> int | None:
     """The id of the run that is asked about."""
     known = _run_ids(connection)
+    if wanted is None and name and known:
+        named = sa.select(RunRow.run_id).where(RunRow.name == name)
+        return connection.execute(named).scalar()
     if wanted is None:
         return known[-1] if known else None
     if wanted in known:
