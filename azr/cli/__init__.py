@@ -8,7 +8,20 @@ from __future__ import annotations
 
 import typer
 
-from azr.cli import bench, config, doctor, pretrain, report, run, sandbox, sql, status, tasks, why
+from azr.cli import (
+    bench,
+    config,
+    db,
+    doctor,
+    pretrain,
+    report,
+    run,
+    sandbox,
+    sql,
+    status,
+    tasks,
+    why,
+)
 from azr.cli.errors import exits_cleanly
 
 ABOUT = """Absolute Zero Reasoner: one model proposes Python reasoning tasks, solves them, and
@@ -39,6 +52,7 @@ app.command()(doctor.doctor)
 app.command()(pretrain.pretrain)
 app.add_typer(config.app, name="config")
 app.add_typer(tasks.app, name="tasks")
+app.add_typer(db.app, name="db")
 app.add_typer(bench.app, name="bench")
 app.add_typer(sandbox.app, name="sandbox")
 

@@ -75,6 +75,16 @@ def upgrade(connection: sa.Connection) -> None:
     command.upgrade(config, HEAD)
 
 
+def revision(connection: sa.Connection) -> str | None:
+    """The revision of the schema; None before the first migration."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def head() -> str | None:
+    """The revision of this version's schema."""
+    return ScriptDirectory(str(scripts_folder())).get_current_head()
+
+
 def downgrade(connection: sa.Connection, revision: str) -> None:
     """Back to an older schema; `base` removes every table."""
     command.downgrade(alembic_config(connection), revision)
