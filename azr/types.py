@@ -127,6 +127,8 @@ class Outcome:
     """Set exactly when `verdict` is OK."""
     detail: str = ""
     """Exception type, banned name or signal; short, never program output."""
+    cpu_seconds: float = field(default=0.0, compare=False)
+    """Processor time of the runs behind this outcome, as process 1 of the jail measured it."""
 
 
 @dataclass(frozen=True, slots=True)

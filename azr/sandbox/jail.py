@@ -23,7 +23,7 @@ from azr.sandbox.cgroups import Cgroups, Group
 from azr.sandbox.diagnosis import unavailable
 from azr.sandbox.guest import wire
 from azr.sandbox.nsjail_config import GuestSettings, config_text
-from azr.sandbox.protocol import Reply, Request, outcomes, packet
+from azr.sandbox.protocol import Reply, Request, outcomes, packet, parse_reply, reply_bytes
 from azr.sandbox.rootfs import JailRoot
 from azr.types import Outcome, Verdict
 
@@ -131,13 +131,10 @@ class Jail:
                 self._group.remove()
 
     async def _reply(self) -> Reply:
-        reason, status, frames, num_bytes, cpu_seconds, memory_mib = wire.REPLY.unpack(
-            await self._receive(wire.REPLY.size)
-        )
-        data = b""
-        while len(data) < num_bytes:
+        data = await self._receive(wire.PACKET_BYTES)
+        while len(data) < reply_bytes(data):
             data += await self._receive(wire.PACKET_BYTES)
-        return Reply(reason, status, frames, cpu_seconds, memory_mib, data)
+        return parse_reply(data)
 
     def _send(self, data: bytes) -> None:
         try:

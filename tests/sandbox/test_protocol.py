@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from azr import values
 from azr.config import SandboxSection
 from azr.sandbox.guest import wire
-from azr.sandbox.jobs import MAX_CALL_CHARS, next_job, settled
-from azr.sandbox.protocol import Reply, Request, outcomes, packet
+from azr.sandbox.jobs import MAX_CALL_CHARS, agreed, next_job, settled
+from azr.sandbox.protocol import Reply, Request, outcomes, packet, parse_reply, reply_bytes
 from azr.types import Outcome, Value, Verdict
 
 LIMITS = SandboxSection()
@@ -27,7 +28,8 @@ def frame(content: object) -> bytes:
 
 
 def reply(*frames: object, reason: int = wire.FINISHED, status: int = 0) -> Reply:
-    return Reply(reason, status, len(frames), 0.0, 0.0, b"".join(map(frame, frames)))
+    times = tuple(range(1, len(frames) + 2))
+    return Reply(reason, status, len(frames), 0.0, b"".join(map(frame, frames)), times)
 
 
 def request(runs: int, *, stop_at_failure: bool = False) -> Request:
@@ -113,3 +115,33 @@ def test_every_call_is_in_exactly_one_job_that_fits_a_packet(
         assert len(packet(job, LIMITS)) <= wire.REQUEST_BYTES
         assert job.runs * LIMITS.wall_seconds <= 30
         at += len(job.calls)
+
+
+def test_each_outcome_has_the_time_of_its_own_run_and_the_last_one_the_rest() -> None:
+    found = outcomes(reply(["ok", "1"], ["ok", "2"]), request(2))
+    assert [outcome.cpu_seconds for outcome in found] == [1e-6, 2e-6]
+    cut_short = outcomes(reply(["ok", "1"], reason=wire.CPU, status=9), request(3))
+    assert [outcome.cpu_seconds for outcome in cut_short] == [1e-6, 2e-6, 0.0]
+    forged = outcomes(reply("x", reason=wire.PROTOCOL), request(2))
+    assert [outcome.cpu_seconds for outcome in forged] == [1.5e-6, 1.5e-6]
+
+
+@given(st.integers(0, 3), st.binary(max_size=50), st.lists(st.integers(0, 2**32 - 1), min_size=1))
+def test_a_reply_is_read_as_it_was_put_together(reason: int, data: bytes, times: list[int]) -> None:
+    packed = wire.REPLY.pack(reason, 9, len(times) - 1, len(data), 1.5) + data
+    packed += b"".join(map(wire.TIME.pack, times))
+    assert reply_bytes(packed[: wire.REPLY.size]) == len(packed)
+    assert parse_reply(packed) == Reply(reason, 9, len(times) - 1, 1.5, data, tuple(times))
+
+
+def test_an_empty_job_has_no_outcomes() -> None:
+    assert outcomes(reply(), request(0)) == ()
+    assert outcomes(reply(status=9), request(0)) == ()
+
+
+def test_the_time_of_a_call_that_ran_twice_is_that_of_both_runs() -> None:
+    one, other = replace(OK_ONE, cpu_seconds=0.25), replace(OK_ONE, cpu_seconds=0.5)
+    assert agreed(one, other, "here").cpu_seconds == 0.75
+    two = replace(other, value=Value("2"))
+    assert agreed(one, two, "here") == Outcome(Verdict.NONDETERMINISTIC, detail="here")
+    assert agreed(one, two, "here").cpu_seconds == 0.75
