@@ -176,8 +176,10 @@ def _guarded(connection: sa.Connection, timeout_seconds: float) -> Generator[Non
     """Within it the connection only reads, and for so long."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(timeout_seconds * 1000)}")
-        yield
+        milliseconds = max(1, int(timeout_seconds * 1000))
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+        with connection.begin_nested():  # a mistake must not end the transaction
+            yield
         return
     driver: Any = connection.connection.driver_connection
     deadline = time.monotonic() + timeout_seconds
