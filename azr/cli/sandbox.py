@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from azr import config_files
+from azr.cli import sandbox_bench
 from azr.config import SandboxSection
 from azr.errors import InputError
 from azr.sandbox import Request, SandboxPool
@@ -36,6 +37,7 @@ ROWS_PER_WORKER = 4
 EXIT_DISAGREES = 1
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.command()(sandbox_bench.bench)
 
 Settings = Annotated[
     list[str] | None,
@@ -58,6 +60,7 @@ def sandbox() -> None:
     Examples:
       azr sandbox run program.py --call "1, b=2"
       azr sandbox check seeds.jsonl
+      azr sandbox bench
     """
 
 

@@ -22,7 +22,7 @@ from azr.errors import SandboxError, SandboxUnavailableError
 from azr.sandbox.cgroups import Cgroups, Group
 from azr.sandbox.diagnosis import unavailable
 from azr.sandbox.guest import wire
-from azr.sandbox.nsjail_config import GuestSettings, config_text
+from azr.sandbox.nsjail_config import MAIN, GuestSettings, config_text
 from azr.sandbox.protocol import Reply, Request, outcomes, packet, parse_reply, reply_bytes
 from azr.sandbox.rootfs import JailRoot
 from azr.types import Outcome, Verdict
@@ -169,9 +169,15 @@ class JailStarter:
     """
 
     def __init__(
-        self, root: JailRoot, limits: SandboxSection, cgroups: Cgroups | None = None
+        self,
+        root: JailRoot,
+        limits: SandboxSection,
+        cgroups: Cgroups | None = None,
+        *,
+        main: str = MAIN,
     ) -> None:
-        self._root, self._limits, self._cgroups = root, limits, cgroups
+        """`main`: Python that process 1 of the jails runs."""
+        self._root, self._limits, self._cgroups, self._main = root, limits, cgroups, main
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="azr-jail-starter")
 
     async def start(self, *, hash_seed: int, heap_shift: int) -> Jail:
@@ -200,6 +206,7 @@ class JailStarter:
                 hash_seed=hash_seed,
                 heap_shift=heap_shift,
                 memory_mib=self._limits.memory_mib,
+                main=self._main,
             )
             os.write(config, config_text(self._root, settings).encode())
             group = self._cgroups.make(self._limits.memory_mib) if self._cgroups else None

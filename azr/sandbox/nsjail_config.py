@@ -20,7 +20,7 @@ FALLBACK_OUTSIDE_ID = 65_532
 JOB_ID = 1
 """User and group of jobs inside; process 1 is 0 inside. Both are nobody outside."""
 
-_MAIN = "from guest.zygote import main; main()"
+MAIN = "from guest.zygote import main; main()"
 # System calls of process 1 and of CPython's start. Jobs add a narrower filter of their own.
 _COMMON_CALLS = """
     read readv write close newfstat lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask
@@ -46,6 +46,8 @@ class GuestSettings:
     """Blocks allocated first, which move every later address."""
     memory_mib: int
     """Address space of one job."""
+    main: str = MAIN
+    """Python that process 1 runs."""
 
 
 def config_text(root: JailRoot, guest: GuestSettings) -> str:
@@ -72,7 +74,7 @@ def config_text(root: JailRoot, guest: GuestSettings) -> str:
         seccomp_string=[_seccomp_policy(platform.machine())],
         exec_bin=Exe(
             path=root.python,
-            arg=["-s", "-S", "-B", "-P", "-W", "ignore", "-c", _MAIN],
+            arg=["-s", "-S", "-B", "-P", "-W", "ignore", "-c", guest.main],
         ),
         rlimit_as=max(1024, 2 * guest.memory_mib),
         rlimit_cpu_type=RLimitType.INF,

@@ -237,7 +237,9 @@ async def test_the_time_of_each_call_is_its_own(pool: SandboxPool) -> None:
     assert quick.cpu_seconds > 0
 
 
-async def test_the_time_of_a_call_that_never_ends_is_its_limit(pool: SandboxPool) -> None:
+async def test_a_call_that_never_ends_is_told_how_long_it_took(pool: SandboxPool) -> None:
     (outcome,) = await pool.run("def f(a):\n    while True: pass", ["1"])
-    assert outcome == Outcome(Verdict.TIMEOUT, detail="cpu")
-    assert outcome.cpu_seconds >= pool.config.cpu_seconds
+    assert outcome.verdict is Verdict.TIMEOUT
+    # On a busy machine the wall's limit may come first.
+    least = pool.config.cpu_seconds if outcome.detail == "cpu" else 0
+    assert outcome.cpu_seconds > least

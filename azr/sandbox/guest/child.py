@@ -51,9 +51,14 @@ def run_job(body: memoryview, confinement: Confinement) -> None:
                 return
 
 
-def _emit(frame: Frame) -> None:
+def framed(frame: Frame) -> bytes:
+    """A frame as it is written to the result pipe."""
     text = _dump(frame).encode()
-    data = FRAME_MAGIC + struct.pack("<I", len(text)) + text
+    return FRAME_MAGIC + struct.pack("<I", len(text)) + text
+
+
+def _emit(frame: Frame) -> None:
+    data = framed(frame)
     while data:
         data = data[os.write(RESULT_FD, data) :]
 
@@ -145,7 +150,7 @@ def rehearse(program: str, call: str) -> None:
         code = _compiled(program, with_policy=with_policy)
         if isinstance(code, CodeType):
             frame = _one_run(code, _parse_call(call), len(program) * 8)
-            _dump(frame).encode()
+            framed(frame)
     _parsed_literal(call, len(program))
     body = marshal.dumps({"program": program, "calls": (call,)})
     marshal.loads(memoryview(body))  # noqa: S302 -- our own
