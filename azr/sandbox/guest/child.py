@@ -91,7 +91,7 @@ def _arguments(call: ast.Call) -> Arguments:
     positional = [value_of(argument) for argument in call.args]
     keywords: dict[str, object] = {}
     for keyword in call.keywords:
-        if keyword.arg is None:
+        if keyword.arg is None or keyword.arg in keywords:
             raise NotLiteralError
         keywords[keyword.arg] = value_of(keyword.value)
     return positional, keywords

@@ -130,6 +130,8 @@ class _Reading:
             return "banned_construct", f".{node.attr}"
         if isinstance(node, ast.Name) and not name_allowed(node):
             return "banned_construct", node.id
+        if isinstance(node, ast.Call) and _makes_class(node):
+            return "banned_construct", "type"
         if isinstance(node, ast.MatchClass):  # `case object(__class__=c)` reads attributes too
             for attribute in node.kwd_attrs:
                 if not attribute_allowed(None, attribute):
@@ -257,6 +259,12 @@ def _imports_in(statements: list[ast.stmt]) -> bool:
         if not isinstance(node, ast.FunctionDef | ast.Lambda | ast.ClassDef):
             pending += ast.iter_child_nodes(node)
     return False
+
+
+def _makes_class(call: ast.Call) -> bool:
+    """Whether a call is `type(int)(name, bases, namespace)`: type(int) is type."""
+    maker = call.func
+    return isinstance(maker, ast.Call) and _last_name(maker.func) == "type" and len(call.args) > 2
 
 
 def _last_name(node: ast.AST) -> str:

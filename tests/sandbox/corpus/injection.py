@@ -1,0 +1,120 @@
+"""Argument texts, as a solver may answer: literals are taken, everything else is refused."""
+
+from __future__ import annotations
+
+from .case import Theme, body
+
+theme = Theme("injection")
+case = theme.case
+CONSTANT = body("return 42")
+REFUSED = {
+    "a second call": "5); f(6",
+    "an expression that always holds": "5) or (1",
+    "an always equal sum": "5) + (0",
+    "a closed call and a comment": "5) #",
+    "a statement behind a line": "5)\nimport os\n(1",
+    "a semicolon": "1; 2",
+    "starred": "*[1]",
+    "a starred string": "*'ab'",
+    "double-starred": "**{'a': 1}",
+    "a star inside": "[*[1], 2]",
+    "a double star inside": "{**{}}",
+    "a lambda": "lambda: 1",
+    "a list comprehension": "[x for x in (1, 2)]",
+    "a set comprehension": "{x for x in (1, 2)}",
+    "a dict comprehension": "{x: x for x in (1, 2)}",
+    "a generator": "x for x in [1]",
+    "arithmetic": "5 + 6",
+    "a product": "'x' * 3",
+    "a power": "9 ** 9 ** 9",
+    "three parts of a complex number": "1+2j+3j",
+    "a comparison": "1 < 2",
+    "a condition": "1 if 1 else 2",
+    "a truth": "1 or 2",
+    "a negation": "not 1",
+    "a double minus": "--1",
+    "a negated truth": "-True",
+    "an inversion": "~1",
+    "an f-string": "f'{1}'",
+    "an f-string that calls": "f'{__import__(\"os\").getpid()}'",
+    "a formatted string": "'%s' % 1",
+    "a method": "'a'.upper()",
+    "an attribute": "''.__class__",
+    "a subscript": "[1][0]",
+    "a slice": "[1][:]",
+    "a walrus": "(y := 5)",
+    "await": "await x",
+    "yield": "(yield)",
+    "a name": "f",
+    "the name of a builtin": "open",
+    "the name of the builtins": "__builtins__",
+    "debug": "__debug__",
+    "Ellipsis": "...",
+    "a call": "print(1)",
+    "an import": "__import__('os')",
+    "eval": "eval('1')",
+    "open": "open('/etc/passwd').read()",
+    "a dict call": "dict(a=1)",
+    "a list call": "list()",
+    "a set of something": "set([1])",
+    "a float of something": "float('1')",
+    "a float of a name": "float(x)",
+    "a float with a keyword": "float(x='nan')",
+    "a frozenset of a name": "frozenset(x)",
+    "a frozenset of frozensets' calls": "frozenset(frozenset([1]))",
+    "an assignment": "a == 1",
+    "a keyword that is computed": "a=1+1",
+    "a keyword twice": "a=1, a=2",
+    "a position behind a keyword": "a=1, 2",
+    "an unhashable key": "{[]: 1}",
+    "an unhashable member": "{[]}",
+    "nesting": "[" * 600 + "]" * 600,
+    "nesting of signs": "-" * 600 + "1",
+    "nesting of parentheses": "(" * 300 + ")" * 300,
+    "a huge integer": "9" * 5000,
+    "length": f"'{'x' * 20_000}'",
+    "a null byte": "'\0",
+    "a null byte in a string": "'\0'",
+    "a lone surrogate in the text": "'\ud800'",
+    "an open string": "'abc",
+    "an open list": "[1, 2",
+    "bytes beyond ASCII": "b'\xe9'",
+    "digits of another script": "\u0661\u0662",
+    "a zero in front": "007",
+    "a byte order mark": "\ufeff1",
+    "an indented line": "1,\n    2\n  )\n(3",
+    "a decorator": "@f",
+    "a type comment": "1) # type: ignore\n(2",
+}
+for name, call in REFUSED.items():
+    case(f"argument: {name}", CONSTANT, call, off="bad_input")
+TAKEN = {
+    "a comment": "1 # ) or (1",
+    "many lines": "{'a':\n 1}",
+    "a trailing comma": "1,",
+    "a keyword": "a=5",
+    "another keyword": "b='x'",
+    "a dunder keyword": "__class__=1",
+    "a set": "set()",
+    "a frozenset": "frozenset({1, 2})",
+    "not a number": "float('nan')",
+    "infinity": "-inf",
+    "joined strings": "'a' 'b'",
+    "underscores": "1_000",
+    "a hexadecimal number": "0xff",
+    "a complex number": "-1.5-2j",
+    "a raw string": r"r'\d'",
+    "escapes": r"'\x41\u00e9\N{BULLET}'",
+    "parentheses": "((1))",
+    "a continued line": "1\\",
+    "code in a string": '\'__import__("os").system("id")\'',
+    "a forged frame in a string": "'\\x01R\\x00\\x00\\x00\\x00'",
+}
+for name, call in TAKEN.items():
+    case(f"argument: {name}", CONSTANT, call, off="ok")
+case("argument: none", "def f():\n    return 42", "", off="ok")
+case("argument: too many", "def f():\n    return 42", "1", off="runtime_error:TypeError")
+case(
+    "argument: an unknown keyword", "def f(a):\n    return 42", "b=1", off="runtime_error:TypeError"
+)
+case("argument: an infinite literal is a value", body("return a"), "1e999", off="ok")
