@@ -34,7 +34,7 @@ class Engine(Protocol):
     """One language model that samples; its weights change while it does."""
 
     async def sample(self, requests: Sequence[SamplingRequest]) -> list[Completion]:
-        """Sample every request at temperature 1; results in request order.
+        """Sample every request at its temperature; results in request order.
 
         Cancelling the caller aborts the requests. Raises EngineError when the
         engine is dead, and waits while the replica is not eligible to serve.

@@ -220,12 +220,15 @@ class VersionSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingRequest:
-    """One prompt to sample at temperature 1, top-p 1, without penalties."""
+    """One prompt to sample at top-p 1, without penalties."""
 
     prompt: str
     max_tokens: int
     seed: int | None = None
-    """Set in synchronous runs only, where it makes the run reproducible."""
+    """Set in synchronous runs, where it makes the run reproducible, and in evaluation."""
+    temperature: float = 1.0
+    """Evaluation only: 0 is greedy. Self-play samples at 1, from the policy itself; a
+    completion of another temperature has no behaviour log-probs, so none can train on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +243,7 @@ class Completion:
     token_ids: tuple[int, ...]
     """[T] sampled ids, EOS included when it was sampled."""
     behaviour_logprobs: tuple[float, ...]
-    """[T] log pi_behaviour(token_t | prefix), each <= 0."""
+    """[T] log pi_behaviour(token_t | prefix), each <= 0; empty unless the temperature was 1."""
     version_spans: tuple[VersionSpan, ...]
     """Consecutive, covering [0, T): weights may change in flight."""
     text: str

@@ -13,6 +13,7 @@ from azr.cli import (
     config,
     db,
     doctor,
+    eval,
     pretrain,
     report,
     run,
@@ -32,6 +33,7 @@ Examples:
   azr doctor                what works on this machine
   azr run                   play with the tiny model
   azr status runs/NAME      where a run stands
+  azr eval runs/NAME        what it can do on problems it never saw
   azr run --help            options and more examples
 """
 
@@ -46,6 +48,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(status.status)
 app.command()(report.report)
+app.command("eval")(eval.evaluate)
 app.command()(why.why)
 app.command()(sql.sql)
 app.command()(doctor.doctor)

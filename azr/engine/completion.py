@@ -19,8 +19,11 @@ def training_parameters(request: SamplingRequest) -> SamplingParams:
 
     There is nothing to configure: any truncation, penalty or temperature would
     make the recorded log-probs those of another distribution than the one the
-    learner differentiates.
+    learner differentiates. Raises ValueError for a request at another temperature.
     """
+    if request.temperature != 1.0:
+        message = f"training samples at temperature 1, not {request.temperature}"
+        raise ValueError(message)
     return SamplingParams(
         temperature=1.0,
         top_p=1.0,
@@ -33,6 +36,22 @@ def training_parameters(request: SamplingRequest) -> SamplingParams:
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
+
+
+def evaluation_parameters(request: SamplingRequest) -> SamplingParams:
+    """Sample at the request's temperature, without the log-probs that training needs."""
+    return SamplingParams(
+        temperature=request.temperature,
+        max_tokens=request.max_tokens,
+        seed=request.seed,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def request_parameters(request: SamplingRequest) -> SamplingParams:
+    """Those of training for a request at temperature 1, else those of evaluation."""
+    return (training_parameters if request.temperature == 1.0 else evaluation_parameters)(request)
 
 
 def scoring_parameters() -> SamplingParams:
@@ -49,7 +68,7 @@ def scoring_parameters() -> SamplingParams:
 def to_completion(
     output: RequestOutput, *, eos_token_ids: Collection[int], decode: Decode
 ) -> Completion:
-    """The completion that a finished training request sampled.
+    """The completion that a finished sampling request gave.
 
     Raises:
         EngineError: vLLM ended the request for a reason of its own.
@@ -82,7 +101,9 @@ def prompt_scores(output: RequestOutput) -> list[float]:
 
 
 def _sampled_logprobs(sampled: CompletionOutput) -> tuple[float, ...]:
-    rows = sampled.logprobs or []
+    if sampled.logprobs is None:  # an evaluation request did not ask for them
+        return ()
+    rows = sampled.logprobs
     # Rounding may put the logarithm of a probability of 1 a hair above zero.
     return tuple(
         min(row[token].logprob, 0.0) for token, row in zip(sampled.token_ids, rows, strict=True)

@@ -16,6 +16,7 @@ import hashlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -214,6 +215,30 @@ class VllmReplica:
             return digests[0]
         return hashlib.blake2b("".join(digests).encode(), digest_size=8).hexdigest()
 
+    async def load(self, folder: Path, version: PolicyVersion) -> None:
+        """Take the weights in a folder, as policy `version`. For evaluation: nothing may be
+        in flight, and no learner proves what was loaded.
+
+        Raises:
+            ModelError: the folder holds another kind of model; the old weights serve on.
+            EngineError: something is in flight, or vLLM failed, and the replica with it.
+        """
+        facts = check_model(folder)
+        if replace(facts, path=self.facts.path) != self.facts:
+            raise ModelError(f"{folder} is not built like {self.facts.path}, which is loaded")
+        if self.activity.in_flight:
+            raise EngineError(f"{self.name}: weights cannot be loaded between a request's tokens")
+        with anyio.CancelScope(shield=True):
+            load = self._llm.collective_rpc
+            try:
+                await self._call("loading weights", load, "load_folder", None, (str(folder),))
+                self._num_swaps += 1
+                self.version = version
+                await self._call("labelling", self._llm.update_weight_version, str(version))
+            except EngineError as error:
+                self._session.alive.cut(error)
+                raise
+
     # --- inside ---------------------------------------------------------------------
 
     async def _start(self) -> None:
@@ -223,7 +248,7 @@ class VllmReplica:
         await self.prompt_logprobs([[eos, eos]])
 
     async def _sample(self, request: SamplingRequest) -> Completion:
-        from azr.engine.completion import to_completion, training_parameters  # noqa: PLC0415
+        from azr.engine.completion import request_parameters, to_completion  # noqa: PLC0415
 
         prompt = self._tokenizer.encode(request.prompt)
         seconds = self._config.request_timeout_seconds
@@ -231,7 +256,7 @@ class VllmReplica:
         with self._session.alive.bounded(seconds, late):
             await self._gate.admitted()
             with self._sampling.bounded(seconds, late):
-                output = await self._request(prompt, training_parameters(request))
+                output = await self._request(prompt, request_parameters(request))
                 await self._gate.settled()
         completion = to_completion(
             output, eos_token_ids=self.facts.eos_token_ids, decode=self._decode

@@ -30,6 +30,13 @@ class ReplicaWorker:
         """Forget the staged broadcast; the weights in service stay."""
         self.weight_transfer_engine.discard_staged()
 
+    def load_folder(self, folder: str) -> None:
+        """Replace the weights by those in a folder, while nothing runs."""
+        from azr.engine.gloo_transfer import repack_tied_lm_head  # noqa: PLC0415
+
+        self.model_runner.reload_weights(weights_path=folder)
+        repack_tied_lm_head(self.model_runner.get_model())
+
     @torch.inference_mode()
     def weight_fingerprint(self) -> str:
         """Digest of the parameters as loaded, 16 hex digits.

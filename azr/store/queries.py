@@ -225,6 +225,16 @@ def buffer_sizes(history: History) -> dict[TaskType, int]:
     return {task_type: counts.get(task_type, 0) for task_type in TaskType}
 
 
+def task_programs(history: History) -> list[tuple[TaskType, str]]:
+    """Type and program of every task, seeds included, oldest first."""
+    query = (
+        sa.select(TaskRow.task_type, TaskRow.program)
+        .where(TaskRow.run_id == history.run_id)
+        .order_by(TaskRow.task_id)
+    )
+    return [(task_type, program) for task_type, program in history.connection.execute(query)]
+
+
 def throughput(history: History, *, window_seconds: float) -> list[ThroughputPoint]:
     """Rollouts and tokens per window, from the first rollout on, without gaps."""
     start = first_rollout_at(history)

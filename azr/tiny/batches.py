@@ -42,15 +42,20 @@ class TokenBatch:
         return int((self.weights > 0).sum())
 
 
+def chunk_seed(seed: int, chunk: int) -> int:
+    """The seed of one chunk's samples under the seed of the whole pretraining."""
+    return derive_seed(seed, "pretrain", chunk)
+
+
 def chunk_batches(
     tokenizer: PreTrainedTokenizerBase, *, seed: int, chunk: int, samples: int, batch_tokens: int
 ) -> list[TokenBatch]:
     """The batches of one chunk: samples of similar length together, in random order."""
-    chunk_seed = derive_seed(seed, "pretrain", chunk)
-    drawn = list(itertools.islice(generate_samples(chunk_seed), samples))
+    own_seed = chunk_seed(seed, chunk)
+    drawn = list(itertools.islice(generate_samples(own_seed), samples))
     rows = sorted(_encode(tokenizer, drawn), key=lambda row: row.length)
     batches = [_pad(tokenizer, group) for group in _groups(rows, batch_tokens)]
-    random.Random(chunk_seed).shuffle(batches)  # noqa: S311
+    random.Random(own_seed).shuffle(batches)  # noqa: S311
     return batches
 
 

@@ -22,6 +22,7 @@ from azr.tiny.programs import (
     draw_inputs,
     draw_program,
 )
+from azr.tiny.reserved import is_reserved, programs_in
 from azr.types import CELLS, Cell, Proposal, Role, TaskType
 
 MIXTURE: dict[Cell, float] = dict(zip(CELLS, (0.08, 0.08, 0.09, 0.25, 0.25, 0.25), strict=True))
@@ -39,13 +40,25 @@ class Sample:
     prompt: str
     response: str
 
+    @property
+    def programs(self) -> list[str]:
+        """Every program in it: shown, proposed or answered."""
+        return programs_in(self.prompt + self.response)
 
-def generate_samples(seed: int) -> Iterator[Sample]:
-    """An endless stream, the same for the same seed."""
+
+def generate_samples(seed: int, *, reserve: bool = True) -> Iterator[Sample]:
+    """An endless stream, the same for the same seed.
+
+    `reserve` leaves out samples with a program that is kept for evaluation; without it
+    the stream is the one that the shipped weights were trained on.
+    """
     rng = random.Random(seed)  # noqa: S311
     while True:
         cell = rng.choices(CELLS, [MIXTURE[cell] for cell in CELLS])[0]
-        yield draw_sample(rng, cell)
+        sample = draw_sample(rng, cell)
+        while reserve and any(map(is_reserved, sample.programs)):
+            sample = draw_sample(rng, cell)
+        yield sample
 
 
 def draw_sample(rng: random.Random, cell: Cell) -> Sample:
