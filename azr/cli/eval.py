@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from azr import config_files
 from azr.cli.errors import EXIT_INTERRUPTED
-from azr.errors import InputError
+from azr.errors import InputError, StoreError
 
 if TYPE_CHECKING:
     from azr.evals.held_out import Report
@@ -160,9 +160,16 @@ def _log_into(folder: Path) -> None:
 
 
 def _overlap(subject: Subject, problems: Sequence[Problem]) -> Overlap | None:
+    """What the run's tasks share with the suite; None for a model, or without a database."""
     from azr.evals.overlap import overlap_of_run
 
-    return overlap_of_run(subject.database, problems) if subject.database else None
+    if subject.run is None:
+        return None
+    try:
+        return overlap_of_run(subject.run.root, problems)
+    except StoreError as error:  # weights may outlive their history
+        typer.echo(f"overlap not checked: {error}", err=True)
+        return None
 
 
 def _words(

@@ -11,6 +11,7 @@ from azr.evals.problems import Problem, Split
 from azr.normal_form import program_form
 from azr.store import queries
 from azr.store.history import open_history
+from azr.store.locate import locate
 from azr.types import TaskType
 
 
@@ -27,9 +28,12 @@ class Overlap:
     """Problems whose program occurs."""
 
 
-def overlap_of_run(database: Path | str, problems: Sequence[Problem]) -> Overlap:
-    """Read a run's tasks, also while it plays. Raises StoreError."""
-    with open_history(database) as history:
+def overlap_of_run(run: Path | str, problems: Sequence[Problem]) -> Overlap:
+    """Read the tasks of a run directory or a database, also while it plays.
+
+    Raises StoreError or RunDirectoryError if there is nothing to read.
+    """
+    with open_history(locate(str(run))) as history:
         return overlap(queries.task_programs(history), problems)
 
 

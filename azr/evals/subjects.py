@@ -30,11 +30,6 @@ class Subject:
         """Where its evaluations go unless the user says otherwise."""
         return self.run.root / "evals" if self.run else Path("evals") / self.name
 
-    @property
-    def database(self) -> Path | str | None:
-        """The run's history."""
-        return (self.config.store.url or self.run.database) if self.run else None
-
 
 @dataclass(frozen=True, slots=True)
 class Policy:

@@ -53,14 +53,12 @@ def test_step_zero_is_the_base_model(run: RunDirectory):
 
 def test_results_lie_beside_the_run(run: RunDirectory):
     assert subject(run).results == run.root / "evals"
-    assert subject(run).database == run.database
 
 
 def test_a_model_takes_its_settings_from_the_preset():
     found = find_subject("tiny", preset="tiny-cpu", overrides=["prompts.max_response_tokens=64"])
     assert found.config.prompts.max_response_tokens == 64
     assert found.results == Path("evals/tiny")
-    assert found.database is None
     assert [policy.folder for policy in find_policies(found, None)] == [resolve_model("tiny")]
 
 
