@@ -39,7 +39,7 @@ from azr.store.engine import Durability, Fate, Needs
 from azr.store.models import RunRow, WriterRow
 from azr.store.news import News, channel, heard, message
 from azr.store.patience import Patience
-from azr.store.postgres_errors import explained, is_conflict, is_lost
+from azr.store.postgres_errors import explained, is_conflict, is_lost, is_starting
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ class PostgresSession:
         self._patience = Patience(database.outage_seconds)
         self._number = 0
         self._traceable = False
-        self._worked = False
+        self._reached = False
         self._now = time.time()
 
     @contextmanager
@@ -182,19 +182,19 @@ class PostgresSession:
         self._number += 1
         self._traceable = needs.traceable
         with self._engine.connect() as connection, connection.begin():
+            self._reached = True
             if needs.in_order:
                 connection.execute(_LOCK_RUN, {"run": needs.run_id})
             if needs.traceable:
                 self._mark(connection, needs)
             yield connection
-        self._worked = True
         self._patience.renew()
 
     def fate(self, error: DBAPIError) -> Fate:
         if is_conflict(error):
             return Fate.UNDONE if self._patience.wait() else Fate.FAILED
-        if not is_lost(error) or not self._worked:  # a wrong address should fail at once
-            return Fate.FAILED
+        if not is_lost(error) or not (self._reached or is_starting(error)):
+            return Fate.FAILED  # at once: the address may be wrong
         log.warning("the database is away", extra={"cause": str(error.orig)})
         while self._patience.wait():
             try:

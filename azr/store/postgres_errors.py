@@ -28,6 +28,11 @@ def is_conflict(error: DBAPIError) -> bool:
     return _state(error) in CONFLICTS
 
 
+def is_starting(error: DBAPIError) -> bool:
+    """Whether a server is there, but not ready yet: it starts, or recovers from a crash."""
+    return "the database system is" in str(error.orig)
+
+
 def explained(error: DBAPIError, database: str) -> AzrError:
     """The user's view of an error."""
     reason = " ".join(str(error.orig).split())

@@ -104,6 +104,17 @@ class PrivateServer:
             )
         self._await_answer()
 
+    def start_after_crash(self) -> None:
+        """Start it again once the last processes of the killed one are gone."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                return self.start()
+            except StoreError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it: SIGINT ends connections and closes well, SIGKILL is a crash."""
         if self._process is None:
@@ -121,7 +132,7 @@ class PrivateServer:
         return self.folder / "data"
 
     def _await_answer(self) -> None:
-        """A crashed server's last processes must end before a new one starts: try again."""
+        """Raises StoreError if it ends instead, or answers nobody."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
