@@ -46,7 +46,7 @@ def upgrade(database: DatabaseArgument = None) -> None:
 
     before, after = upgrade(locate(database).database)
     if before == after:
-        typer.echo(f"already at revision {after}; the views were made again")
+        typer.echo(f"already at revision {after}")
     else:
         typer.echo(f"upgraded from revision {before} to {after}")
 

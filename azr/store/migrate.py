@@ -16,6 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from azr.errors import StoreError
+from azr.store.views import views_are_current
 
 HEAD = "head"
 SCHEMA_LOCK = 0x617A72
@@ -72,7 +73,9 @@ def upgrade(connection: sa.Connection) -> None:
             f"the database was written by a newer version of azr (its schema is {current})",
             hint="Use that version, or another --db; the database was left as it is.",
         )
-    command.upgrade(config, HEAD)
+    # Every node that opens the database comes here: leave alone what is in use.
+    if current != head() or not views_are_current(connection):
+        command.upgrade(config, HEAD)
 
 
 def revision(connection: sa.Connection) -> str | None:

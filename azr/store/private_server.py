@@ -4,7 +4,8 @@
         url = server.create("mine")
 
 It listens on a socket in its folder only, and trusts whoever reaches it. PostgreSQL
-refuses to run as root, so root runs it as another user. It ends with its starter.
+refuses to run as root, so root runs it as another user. It ends with the thread that
+started it, should that die without stopping it.
 """
 
 from __future__ import annotations

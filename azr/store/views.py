@@ -6,6 +6,8 @@ plain SQL that SQLite and PostgreSQL both read.
 
 from __future__ import annotations
 
+import hashlib
+
 import sqlalchemy as sa
 
 VIEWS: dict[str, str] = {
@@ -104,3 +106,25 @@ def create_views(connection: sa.Connection) -> None:
     """Make them again; the tables must be those of this version."""
     for name, query in VIEWS.items():
         connection.exec_driver_sql(f"CREATE VIEW {name} AS {query}")
+        if connection.dialect.name == "postgresql":  # which keeps no text of the query
+            connection.exec_driver_sql(f"COMMENT ON VIEW {name} IS '{_digest(query)}'")
+
+
+def views_are_current(connection: sa.Connection) -> bool:
+    """Whether the views are there, and are those of this version."""
+    if connection.dialect.name == "postgresql":
+        found = connection.exec_driver_sql(_COMMENTS)
+        return VIEWS.keys() <= {name for name, digest in found if digest == _DIGESTS.get(name)}
+    found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'view'")
+    made = {f"CREATE VIEW {name} AS {query}" for name, query in VIEWS.items()}
+    return made <= {sql for _, sql in found}
+
+
+def _digest(query: str) -> str:
+    return hashlib.blake2b(query.encode(), digest_size=16).hexdigest()
+
+
+_DIGESTS = {name: _digest(query) for name, query in VIEWS.items()}
+_COMMENTS = """
+    SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
+    WHERE relkind = 'v' AND relnamespace = current_schema()::regnamespace"""

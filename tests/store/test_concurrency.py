@@ -1,3 +1,4 @@
+import itertools
 import random
 import threading
 from collections import Counter
@@ -20,33 +21,41 @@ from tests.store.store_play import (
 )
 
 
-async def test_no_work_is_leased_twice(player: Player) -> None:
+async def test_no_work_is_leased_twice(player: Player, url: str, clock: Clock) -> None:
     for _ in range(20):
         await player.accept(await player.propose())
     leased: list[int] = []
 
-    async def worker(name: str) -> None:
-        while batch := await player.store.lease_attempts(owner=name, at_most=3):
+    async def worker(store: SqlStore, name: str) -> None:
+        while batch := await store.lease_attempts(owner=name, at_most=3):
             leased.extend(admission.admission_id for admission in batch)
 
-    async with anyio.create_task_group() as workers:
+    async with (
+        SqlStore.open(url, run=config(), clock=clock) as other,
+        anyio.create_task_group() as workers,
+    ):
         for index in range(8):
-            workers.start_soon(worker, f"w{index}")
+            workers.start_soon(worker, player.store if index % 2 else other, f"w{index}")
     assert len(leased) == 40
     assert Counter(leased).most_common(1)[0][1] == 1
 
 
-async def test_concurrent_admissions_keep_to_the_limit(player: Player) -> None:
+async def test_concurrent_admissions_keep_to_the_limit(
+    player: Player, url: str, clock: Clock
+) -> None:
     admitted: list[int] = []
 
-    async def worker(name: str) -> None:
+    async def worker(player: Player, name: str) -> None:
         for task_type in TaskType:
             got = await player.admit(task_type, 4, limit=10, owner=name)
             admitted.extend(admission.admission_id for admission in got)
 
-    async with anyio.create_task_group() as workers:
+    async with (
+        SqlStore.open(url, run=config(), clock=clock) as other,
+        anyio.create_task_group() as workers,
+    ):
         for index in range(12):
-            workers.start_soon(worker, f"w{index}")
+            workers.start_soon(worker, player if index % 2 else Player(other), f"w{index}")
     assert len(set(admitted)) == len(admitted) == 3 * 10
 
 
@@ -84,21 +93,25 @@ class Swarm:
         self.done.set()
 
 
-async def test_a_swarm_plays_whole_steps_and_every_row_is_accounted_for(url: str) -> None:
+async def test_two_nodes_play_whole_steps_and_every_row_is_accounted_for(url: str) -> None:
     run = config(learner={"batch_rollouts": 3, "max_staleness": 2})
-    async with SqlStore.open(url, run=run) as store:
+    async with SqlStore.open(url, run=run) as store, SqlStore.open(url, run=run) as other:
         swarm = Swarm(store, steps=3)
+        second = Swarm(other, steps=0, done=swarm.done)
+        second.player.numbers = itertools.count(1_000_000)
         await swarm.player.seed()
         async with anyio.create_task_group() as actors:
-            for index in range(3):
-                actors.start_soon(swarm.sample, f"s{index}")
-                actors.start_soon(swarm.examine, f"e{index}")
+            for index, node in enumerate([swarm, second, second]):
+                actors.start_soon(node.sample, f"s{index}")
+                actors.start_soon(node.examine, f"e{index}")
             actors.start_soon(swarm.learn)
     assert one(url, "select count(*) from batch_row where live") == 3 * 6 * 3
     cells = "select batch_id, role, task_type, count(*) from rollout where state = 'trained'"
     counts = select(url, cells + " group by 1, 2, 3")
     assert {count for *_, count in counts} == {3}
     assert one(url, "select max(staleness) from batch_row") <= 2
+    gaps = "select role, task_type from admission group by 1, 2 having count(*) <> max(slot) + 1"
+    assert select(url, gaps) == []
     assert_accounted(url)
 
 

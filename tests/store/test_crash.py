@@ -1,17 +1,57 @@
+"""The short crash test. The long one is `azr db crash-test`."""
+
 import subprocess
 import sys
 from pathlib import Path
 
-ROUNDS = 8
+import pytest
+
+from azr.store.crash.laws import broken
+from azr.store.engine import Needs, open_database
+from tests.store.store_play import Player
+
+KILLS = 8
+SEED = 1
+"""On PostgreSQL it kills the learner, the server, and the process of a connection."""
 
 
-def test_a_killed_process_loses_no_row_and_trains_none_twice(path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.store.crash_play", str(path.parent), str(ROUNDS), "1"],
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_kills_lose_no_row_and_train_none_twice(database: str) -> None:
+    done = subprocess.run(  # it forks, so it must have no threads
+        [sys.executable, "-m", "azr.store.crash.world", database, str(KILLS), str(SEED)],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=110,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert "every law held" in done.stdout
+
+
+async def test_the_laws_hold_for_an_unharmed_run(player: Player, url: str, tmp_path: Path) -> None:
+    await player.step(version=0)
+    assert broken(url, tmp_path) == []
+
+
+async def test_what_is_lost_or_doubled_breaks_a_law(
+    player: Player, url: str, tmp_path: Path
+) -> None:
+    await player.step(version=0)
+    harm = {
+        "a rollout has its tokens": "delete from rollout_payload where rollout_id = 1",
+        "a surviving batch": "update batch_row set live = false where position = 0",
+        "counts its attempts": "update task set num_attempts = 99 where task_id = 1",
+        "its last surviving step": "update runs set learner_version = 5",
+        "surviving versions are whole": "update learner_step set version = 7",
+        "without a gap": "update admission set slot = 99 where admission_id = 1",
+    }
+    session = open_database(url).session()
+    with session.transaction(Needs(traceable=False)) as connection:
+        for statement in harm.values():
+            connection.exec_driver_sql(statement)
+    session.close()
+    (tmp_path / "sampler.journal").write_text("put 98765 4321\n")
+    found = "\n".join(broken(url, tmp_path))
+    for law in (*harm, "an acknowledged put is lost: (98765, 4321)"):
+        assert law in found

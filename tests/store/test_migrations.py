@@ -171,3 +171,12 @@ def test_the_alembic_command_upgrades_and_downgrades(
     alembic.config.main(argv=[*shell, "check"])
     alembic.config.main(argv=[*shell, "downgrade", "base"])
     assert select(empty_url, "select * from alembic_version") == []
+
+
+def test_views_of_another_version_are_made_again(url: str, begun: Session) -> None:
+    with begun.transaction(PLAIN) as connection:
+        connection.exec_driver_sql("DROP VIEW v_queue")
+        connection.exec_driver_sql("CREATE VIEW v_queue AS SELECT 1 AS old")
+    with begun.transaction(PLAIN) as connection:
+        migrate.upgrade(connection)
+    assert not select(url, "select run_id from v_queue")

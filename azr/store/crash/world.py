@@ -161,7 +161,8 @@ class Result:
 
 
 def run(where: str, *, kills: int, seed_number: int, tell: Tell = lambda _: None) -> Result:
-    """Play and kill. `where` is `sqlite`, `postgresql` (a server of our own) or a URL.
+    """Play and kill. `where` is `sqlite`, `postgresql` (a server of our own) or the URL
+    of an empty database, whose server is then left alone.
 
     Raises StoreError if a law breaks, if a process dies by itself, or if all stand still.
     """
@@ -189,7 +190,7 @@ def _world(where: str, rng: random.Random) -> Generator[World]:
     folder = Path(tempfile.mkdtemp(prefix="azr-crash-"))
     try:
         if where == "postgresql":
-            with private_server(careful=True) as server:
+            with private_server() as server:
                 yield from _players(
                     World(url=server.create("crash"), folder=folder, rng=rng, server=server)
                 )
