@@ -13,6 +13,8 @@ from typing import Any
 from azr.types import Example, Task, TaskType, Value
 
 SUITE_FILE = "held-out-v1.jsonl"
+QUICK_PER_TYPE = 10
+"""For `Suite.select`: 60 problems, enough to see a collapse, too few to prove a gain."""
 
 
 class Split(StrEnum):

@@ -83,6 +83,16 @@ def curve_table(curve: Mapping[PolicyVersion, Report]) -> str:
     return "\n".join(lines[:-1])
 
 
+def before_and_after(before: Report, after: Report, *, decoding: Decoding) -> str:
+    """A line for each split: mean pass@1 of two policies on the same problems, and the gain."""
+    rows = [["held-out", "before", "after", "gain"]]
+    for split in before.splits:
+        scores_of_both = (report.score(split, decoding=decoding) for report in (before, after))
+        gain = after.gain_over(before, split, decoding=decoding)
+        rows.append([split, *map(_percent, scores_of_both), _percent(gain, signed=True)])
+    return "\n".join(_aligned(rows))
+
+
 def overlap_line(overlap: Overlap) -> str:
     """What self-play met of the suite, in one sentence."""
     met = ", ".join(

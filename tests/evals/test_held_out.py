@@ -7,7 +7,7 @@ import pytest
 from azr.config import EngineSection, RunConfig, SandboxSection, SelfPlaySection
 from azr.evals.held_out import Attempt, Decoding, Report, evaluate
 from azr.evals.problems import Problem, Split, Suite
-from azr.evals.tables import curve_table, score_table, scores, structure_table
+from azr.evals.tables import before_and_after, curve_table, score_table, scores, structure_table
 from azr.prompts import FAMILIES, fence
 from azr.sandbox import SandboxPool
 from azr.testing import ScriptedEngine
@@ -128,6 +128,9 @@ async def test_tables_show_the_scores(halved: Report):
     assert "harder: long chain" in structure_table(halved)
     curve = curve_table({0: halved, 5: halved})
     assert "+0.0 [+0.0 to +0.0]" in curve
+    summary = before_and_after(halved, halved, decoding=Decoding.GREEDY).splitlines()
+    assert summary[0].split() == ["held-out", "before", "after", "gain"]
+    assert summary[2].split()[:2] == ["harder", "33.3"]
     rows = {(row["split"], row["task_type"], row["decoding"], row["k"]): row["mean"]
             for row in scores(halved)}  # fmt: skip
     assert rows["harder", "mean", "sampled", 2] == 1.0
