@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from azr import config_files
-from azr.cli import sandbox_bench
+from azr.cli import sandbox_bench, sandbox_soak
 from azr.config import SandboxSection
 from azr.errors import InputError
 from azr.sandbox import Request, SandboxPool
@@ -32,12 +32,13 @@ from azr.sandbox.rows import (
 )
 from azr.types import Outcome
 
-ROWS_PER_WORKER = 4
-"""Rows in flight for each jail: enough to keep it busy, few enough to hold."""
+ROWS_PER_WORKER = 16
+"""Rows in flight for each jail: enough that a slow one leaves no jail idle, few enough to hold."""
 EXIT_DISAGREES = 1
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command()(sandbox_bench.bench)
+app.command()(sandbox_soak.soak)
 
 Settings = Annotated[
     list[str] | None,

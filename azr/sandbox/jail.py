@@ -121,6 +121,8 @@ class Jail:
         try:
             self._process.wait(EXIT_SECONDS)
             with self._socket, contextlib.suppress(ConnectionError):
+                # A zygote that was not yet tied to nsjail's life ends for want of a host.
+                self._socket.shutdown(socket.SHUT_WR)
                 self._socket.settimeout(EXIT_SECONDS)
                 while self._socket.recv(wire.PACKET_BYTES):
                     pass

@@ -176,6 +176,22 @@ def test_arguments_that_exclude_each_other_are_refused(azr: Azr, tmp_path: Path)
     assert "sandbox.wall is not a setting" in error
 
 
-@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_short_soak_says_what_it_found(azr: Azr, tmp_path: Path):
+    seeds = lines(tmp_path / "seeds.jsonl", {"snippet": ECHO, "input": "1", "output": "[1, 0]"})
+    report = json.loads(azr("soak", seeds, "--programs", "40", "--json"))
+    assert report["sound"] is True
+    assert report["canaries"] == 4
+    assert sum(report["verdicts"].values()) == 36
+    assert report["last_tenth"]["processes"] > 0
+    said = azr("soak", "--programs", "11")
+    assert "canaries: 2, wrong: 0" in said
+
+
+def test_a_soak_needs_rows(azr: Azr, tmp_path: Path):
+    empty = lines(tmp_path / "empty.jsonl")
+    assert "holds no rows" in azr("soak", empty, code=EXIT_REFUSED)
+
+
+@pytest.mark.parametrize("command", ["run", "check", "soak"])
 def test_help_shows_examples(azr: Azr, command: str):
     assert f"azr sandbox {command} " in azr(command, "--help").partition("Examples:")[2]

@@ -18,7 +18,7 @@ from azr.sandbox.replay import RowReport, replay
 from azr.sandbox.rows import SeedRow, read_rows, seed_row
 
 SEEDS = Path(__file__).parents[3] / "shared" / "data" / "seeds"
-LIMITS = SandboxSection(workers=2, wall_seconds=20.0)
+LIMITS = SandboxSection(workers=2, wall_seconds=7.0)
 
 CUT = "the recorded output was cut"
 REASONS = (
