@@ -79,18 +79,19 @@ def parse_canonical(text: str) -> Value:
         ValueError: if the text is not the canonical form of any literal.
     """
     try:
-        tree = json.loads(text, parse_constant=_refuse_constant)
+        tree = _DECODER.decode(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     return Value(_dump(_checked(tree, 0)))
 
 
-def _dump(tree: Tree) -> str:
-    return json.dumps(tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-
 def _refuse_constant(name: str) -> Tree:
     raise ValueError(f"{name} is written with a tag")
+
+
+# Made once: `json.dumps` and `json.loads` with options make one for each call.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def _tagged(tree: dict[str, Tree]) -> tuple[str, Tree]:

@@ -24,8 +24,9 @@ from azr.types import Outcome, Verdict
 
 type Operation = Literal["run", "parse_literals"]
 
-_GUEST_VERDICTS = frozenset(
-    {
+_GUEST_VERDICTS = {
+    str(verdict): verdict
+    for verdict in (
         Verdict.OK,
         Verdict.SYNTAX_ERROR,
         Verdict.RUNTIME_ERROR,
@@ -36,8 +37,8 @@ _GUEST_VERDICTS = frozenset(
         Verdict.UNSERIALISABLE,
         Verdict.BAD_INPUT,
         Verdict.BAD_LITERAL,
-    }
-)
+    )
+}
 PROGRAM_VERDICTS = frozenset(
     {Verdict.SYNTAX_ERROR, Verdict.BANNED_IMPORT, Verdict.BANNED_CONSTRUCT}
 )
@@ -149,7 +150,7 @@ def _outcome(text: bytes, cpu_seconds: float) -> Outcome:
     """One frame as an outcome; ValueError if a correct child would not have written it."""
     match _loads(text):
         case [str(name), str(payload)] if name in _GUEST_VERDICTS:
-            verdict = Verdict(name)
+            verdict = _GUEST_VERDICTS[name]
         case _:
             raise ValueError("unknown frame")
     if verdict is Verdict.OK:

@@ -74,6 +74,14 @@ async def test_a_job_whose_process_is_killed_from_outside_runs_again() -> None:
         assert pool.statistics.replaced_jails == 0
 
 
+async def test_a_process_killed_while_it_waits_for_a_job_is_replaced_inside_its_jail() -> None:
+    async with SandboxPool.open(LONG) as pool:
+        for jail in pool.pids:
+            os.kill(await _waiting_child(jail), signal.SIGKILL)
+        assert await pool.validate(ECHO, ["1"]) == (Outcome(Verdict.OK, values.from_python(1)),)
+        assert pool.statistics.failed_jails == pool.statistics.replaced_jails == 0
+
+
 async def test_a_job_finds_no_dead_jail_that_died_idle() -> None:
     async with SandboxPool.open(LONG) as pool:
         for jail in pool.pids:
@@ -258,6 +266,16 @@ async def _gone(pids: list[int]) -> None:
         while True:
             if not any(map(alive, pids)):
                 return
+            await anyio.sleep(0.005)
+
+
+async def _waiting_child(jail: int) -> int:
+    """The process that a jail's zygote has ready for the next job."""
+    with anyio.fail_after(PATIENCE_SECONDS):
+        while True:
+            match family(jail):
+                case [_, _, child]:
+                    return child
             await anyio.sleep(0.005)
 
 
