@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from azr.cli import store_bench
 from azr.cli.errors import EXIT_REFUSED
 from azr.cli.history_options import DatabaseArgument, RunOption
 from azr.cli.output import Form, console, emit, table
@@ -29,6 +30,7 @@ DEFAULT_PORT = 8001
 DEFAULT_KEPT_STEPS = 20
 
 app = typer.Typer(help=ABOUT, no_args_is_help=True, rich_markup_mode=None)
+app.command("bench")(store_bench.bench)
 
 
 @app.command("upgrade")

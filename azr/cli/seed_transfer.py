@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,14 +16,18 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from azr import config_files
 from azr.cli.history_options import DatabaseOption, RunOption
 from azr.cli.output import console, note, table
+from azr.cli.run_tokenizer import prompt_limit
 from azr.config import RunConfig
 from azr.errors import ConfigError
-from azr.ports import Sandbox
+from azr.judging import Fits
+from azr.run_directory import RunDirectory, check_usable, locked
 from azr.types import TaskDraft, TaskType
 
 if TYPE_CHECKING:
+    from azr.store.locate import Located
     from azr.store.seed_files import Refusal, SeedRow, Validated
 
 DRAFTS_PER_COMMIT = 100
@@ -48,6 +53,12 @@ def import_seeds(
         TaskType | None,
         typer.Option("--type", help="Of a file with single pairs.  [default: both of them]"),
     ] = None,
+    config_name: Annotated[
+        str | None,
+        typer.Option(
+            "--config", metavar="CONFIG", help="Begin a new run in --db with this preset or file."
+        ),
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
@@ -62,6 +73,7 @@ def import_seeds(
     Examples:
       azr tasks import seeds.jsonl --db runs/NAME
       azr tasks import seeds.jsonl --type deduction --json
+      azr tasks import seeds.jsonl --db runs/new --config base && azr run --resume runs/new
     """
     from azr.store import queries
     from azr.store.history import open_history
@@ -73,14 +85,20 @@ def import_seeds(
             "--type induction is not a choice: a row with `inputs` is one, others cannot be",
             hint="Leave --type out, or choose deduction or abduction.",
         )
+    if config_name is not None:
+        _begin_run(database, config_name)
     found = locate(database)
-    with open_history(found) as history:
-        config = queries.run_config(history)
+    if config_name is not None:
+        config = config_files.load(config_name)
+    else:
+        with open_history(found) as history:
+            config = queries.run_config(history)
+    fits = prompt_limit(config)
     rows = list(read_rows(file))
     counts = ImportCounts(rows=len(rows), refused=[r for r in rows if isinstance(r, Refusal)])
     good = [row for row in rows if isinstance(row, SeedRow)]
     types = [task_type] if task_type is not None else [TaskType.DEDUCTION, TaskType.ABDUCTION]
-    anyio.run(_import, good, types, found.url, config, counts)
+    anyio.run(_import, good, types, found, config, fits, counts)
     _report(counts, as_json=as_json)
 
 
@@ -119,24 +137,32 @@ def export_seeds(
 async def _import(
     rows: Sequence[SeedRow],
     task_types: Sequence[TaskType],
-    url: str,
+    found: Located,
     config: RunConfig,
+    fits: Fits,
     counts: ImportCounts,
 ) -> None:
     """Validate as many rows at once as there are jails; add the tasks in row order."""
     from azr.sandbox import SandboxPool
     from azr.store import SqlStore
-    from azr.store.seed_files import Validated
+    from azr.store.seed_files import Validated, validate
 
     with _progress(len(rows)) as advance:
         async with (
             SandboxPool.open(config.sandbox) as sandbox,
-            SqlStore.open(url, run=config) as store,
+            SqlStore.open(found.url, run=config) as store,
         ):
             for start in range(0, len(rows), DRAFTS_PER_COMMIT):
                 drafts: list[TaskDraft] = []
                 part = rows[start : start + DRAFTS_PER_COMMIT]
-                for result in await _validated(part, task_types, sandbox, advance):
+                examine = partial(
+                    validate,
+                    task_types=task_types,
+                    sandbox=sandbox,
+                    fits=fits,
+                    family=config.prompts.family,
+                )
+                for result in await _validated(part, examine, advance):
                     if isinstance(result, Validated):
                         drafts += result.drafts
                         counts.disagreeing += not result.agrees
@@ -151,22 +177,33 @@ async def _import(
 
 async def _validated(
     rows: Sequence[SeedRow],
-    task_types: Sequence[TaskType],
-    sandbox: Sandbox,
+    examine: Callable[[SeedRow], Awaitable[Validated | Refusal]],
     advance: Callable[[], None],
 ) -> list[Validated | Refusal]:
-    from azr.store.seed_files import validate
-
+    """All rows at once: the jails take them as they are free."""
     found: dict[int, Validated | Refusal] = {}
 
     async def one(row: SeedRow) -> None:
-        found[row.line] = await validate(row, task_types, sandbox=sandbox)
+        found[row.line] = await examine(row)
         advance()
 
     async with anyio.create_task_group() as jobs:
         for row in rows:
             jobs.start_soon(one, row)
     return [found[row.line] for row in rows]
+
+
+def _begin_run(target: str | None, config_name: str) -> None:
+    """Make a run directory that holds a config and nothing else yet."""
+    if target is None or "://" in target:
+        raise ConfigError(
+            "--config begins a new run, which needs a directory",
+            hint="Name a new one: --db runs/NAME",
+        )
+    directory = RunDirectory(Path(target))
+    check_usable(directory, resume=False, needed_mib=0)
+    with locked(directory):
+        config_files.write(config_files.load(config_name), directory.config)
 
 
 @contextmanager

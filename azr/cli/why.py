@@ -27,7 +27,7 @@ def why(
       azr why 345 --db runs/NAME --json
     """
     from azr.cli.life_page import life_page
-    from azr.cli.prompts_shown import prompt_text
+    from azr.cli.run_tokenizer import prompt_text
     from azr.store import queries
     from azr.store.history import open_history
     from azr.store.history.life import rollout_life

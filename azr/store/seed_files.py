@@ -19,7 +19,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from azr.errors import ConfigError
+from azr.judging import Fits
 from azr.ports import Sandbox
+from azr.prompts import FAMILIES
 from azr.store.history import History
 from azr.store.models import TaskRow
 from azr.store.states import Origin
@@ -79,9 +81,9 @@ def read_rows(path: Path) -> Iterator[SeedRow | Refusal]:
 
 
 async def validate(
-    row: SeedRow, task_types: Sequence[TaskType], *, sandbox: Sandbox
+    row: SeedRow, task_types: Sequence[TaskType], *, sandbox: Sandbox, fits: Fits, family: str
 ) -> Validated | Refusal:
-    """Run a row's program on its inputs, as for any proposal (`azr.validation`)."""
+    """What is asked of any proposal: it runs, and solvers can be given its prompt."""
     wanted = [TaskType.INDUCTION] if row.is_induction else list(task_types)
     outcomes = await sandbox.validate(row.proposal.program, row.proposal.arguments)
     drafts: list[TaskDraft] = []
@@ -90,6 +92,8 @@ async def validate(
         if isinstance(draft, Rejection):
             detail = f" ({draft.detail})" if draft.detail else ""
             return Refusal(row.line, f"{draft.verdict}{detail}")
+        if not fits(FAMILIES[family].solve(draft)):
+            return Refusal(row.line, f"its {task_type} prompt would be too long for this run")
         drafts.append(draft)
     agrees = await _agrees(row, [example.output for example in drafts[0].examples], sandbox)
     return Validated(tuple(drafts), agrees)
