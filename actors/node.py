@@ -78,6 +78,9 @@ class Node:
             clock = PolicyClock(learner=parts.version, serving=parts.version)
             fits = self._fits(parts.replica)
             await parts.store.record_event("node_started", owner=self.owner, version=parts.version)
+            await parts.store.record_event(
+                "sandbox_opened", owner=self.owner, **parts.sandbox.facts
+            )
             publisher = Publisher(
                 store=parts.store, channel=parts.channel, clock=clock, wakeups=self.wakeups
             )
@@ -190,7 +193,12 @@ class Node:
             await metrics_log.append(result)
 
         def gauges() -> dict[str, float]:
+            pool = parts.sandbox.statistics
             return {
+                "sandbox/queued_validation": float(pool.queued_validation),
+                "sandbox/queued_grading": float(pool.queued_grading),
+                "sandbox/jobs": float(pool.jobs),
+                "sandbox/failed_jails": float(pool.failed_jails),
                 BUSY_SECONDS_METRIC: parts.replica.activity.busy_seconds,
                 "engine/sampled_tokens": float(parts.replica.activity.sampled_tokens),
                 "node/uptime_seconds": time.monotonic() - self._started_at,

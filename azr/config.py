@@ -92,6 +92,10 @@ class SelfPlaySection(Section):
 class SandboxSection(Section):
     """Limits of the jail. A job is one program with one or more calls."""
 
+    isolation: Literal["jail", "process"] = "jail"
+    """`process` is weaker, for machines that forbid namespaces: the same limits and
+    seccomp filters, and Landlock if the kernel has it, in a process without a jail.
+    docs/sandbox.md says what that gives up."""
     workers: Positive = 2
     """Jails of each hash seed on a node."""
     wall_seconds: Seconds = 3.0

@@ -22,6 +22,7 @@ import anyio
 
 from azr.config import RunConfig, SandboxSection
 from azr.errors import AzrError
+from azr.sandbox.selftest import ProbeReport
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -155,19 +156,34 @@ def check_model() -> Check:
     return Check("tiny model", Status.OK, f"{facts.architecture}, {facts.vocab_size} tokens")
 
 
-def check_jail() -> Check:
+def check_jail(config: SandboxSection | None = None) -> Check:
     """Start jails as a run would, and try to break out of them."""
     from azr.sandbox.selftest import probe
 
     try:
-        report = anyio.run(probe, SandboxSection())
+        report = anyio.run(probe, config or SandboxSection())
     except AzrError as error:
         return Check("jail", Status.FAIL, str(error), error.hint)
     broken = [f"{check.promise}: {check.observed}" for check in report.checks if not check.kept]
     if broken:
         fix = "Do not run here: a program could reach this machine. Please report it."
         return Check("jail", Status.FAIL, "broken promises: " + "; ".join(broken), fix)
-    return Check("jail", Status.OK, f"{len(report.checks)} of {len(report.checks)} promises kept")
+    return _jail_holds(report)
+
+
+def _jail_holds(report: ProbeReport) -> Check:
+    """All promises are kept; what else is there to say of this machine."""
+    kept = f"{len(report.checks)} of {len(report.checks)} promises kept"
+    facts = report.facts
+    if facts["isolation"] == "process":
+        found = f"{kept} WITHOUT a jail: seccomp, Landlock {facts['landlock']}, resource limits"
+        fix = 'sandbox.isolation = "process" is the weaker mode: see docs/sandbox.md.'
+        return Check("jail", Status.WARN, found, fix)
+    if facts["cgroup"] == "none":
+        found = f"{kept}; no cgroup: memory is limited for each job, not for a jail as a whole"
+        fix = "Optional: run as root, or under `systemd-run --user --scope -p Delegate=yes`."
+        return Check("jail", Status.OK, found, fix)
+    return Check("jail", Status.OK, f"{kept}; {facts['cgroup']} limits each jail as a whole")
 
 
 def check_canary(config: RunConfig) -> list[Check]:

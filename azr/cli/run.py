@@ -94,6 +94,7 @@ def _play(
     """Run to the end or to Ctrl-C, then say what came of it."""
     from actors import driver
     from azr.report.build import build, terminal_summary
+    from azr.sandbox.launch import isolation_warning
     from azr.store.locate import of_directory
 
     def say(text: str) -> None:
@@ -101,6 +102,9 @@ def _play(
 
     say(f"run directory: {directory.root}")
     say(f"model: {config.run.model}, {config.run.steps} learner steps")
+    warning = isolation_warning(config.sandbox)
+    if warning:
+        say(warning)
     with view_for(console) as view:
         summary = driver.run(config, run_dir=directory.root, resume=resume, nodes=nodes, view=view)
     say("\n" + terminal_summary(build(directory)))

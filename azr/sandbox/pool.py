@@ -10,7 +10,8 @@ out there kills jails, and it is tried for much longer.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -23,10 +24,13 @@ from azr.sandbox.cgroups import Cgroups
 from azr.sandbox.jail import SHOT, JailStarter
 from azr.sandbox.jobs import agreed, next_job, refused, settled, too_long
 from azr.sandbox.lanes import Lane
+from azr.sandbox.launch import isolation_facts, isolation_warning
 from azr.sandbox.protocol import NOT_RUN, PROGRAM_VERDICTS, Request
 from azr.sandbox.rootfs import prepare_root
 from azr.sandbox.slots import Job, PoolStatistics, Slots
 from azr.types import Outcome, Verdict
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 """Of a job in whose hands jails, or its own process, are killed."""
@@ -41,6 +45,8 @@ class SandboxPool:
     config: SandboxSection
     root_key: str
     """Identifies interpreter and guest: part of the environment a task was validated in."""
+    facts: Mapping[str, str]
+    """What separates programs from this machine; a run's history keeps it."""
     _slots: Slots
 
     @classmethod
@@ -51,10 +57,15 @@ class SandboxPool:
         Raises:
             SandboxUnavailableError: no jail can start on this machine; the hint says why.
         """
+        warning = isolation_warning(config)
+        if warning:
+            log.warning(warning)
         root = await anyio.to_thread.run_sync(prepare_root)
         cgroups = await anyio.to_thread.run_sync(Cgroups.probe)
         starter = JailStarter(root, config, cgroups)
         slots = Slots(starter, config)
+        limited = cgroups.description if cgroups else "none"
+        facts = {**isolation_facts(config), "cgroup": limited, "root_key": root.key}
         failure: Exception | None = None
         try:
             jails = await slots.start_all()
@@ -62,7 +73,7 @@ class SandboxPool:
                 for seed_index, jail in jails:
                     tasks.start_soon(slots.serve, seed_index, jail)
                 try:
-                    yield cls(config=config, root_key=root.key, _slots=slots)
+                    yield cls(config=config, root_key=root.key, facts=facts, _slots=slots)
                 except Exception as error:  # noqa: BLE001 -- kept from being wrapped in a group
                     failure = error
                 tasks.cancel_scope.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from azr.config import SandboxSection
@@ -27,6 +28,8 @@ class ProbeReport:
     root_key: str
     """Interpreter and guest, part of a run's environment."""
     checks: tuple[ProbeCheck, ...]
+    facts: Mapping[str, str]
+    """What separates programs from this machine: isolation, landlock, cgroup."""
 
     @property
     def ok(self) -> bool:
@@ -45,10 +48,10 @@ def f(a):
 _PROBES: tuple[tuple[str, str, bool, frozenset[str]], ...] = (
     ("a value comes back", "def f(a):\n    return [a, 'x']", True, frozenset({"ok"})),
     (
-        "the host's files are absent",
+        "the host's files cannot be read",
         "def f(a):\n    return open('/etc/hostname').read()",
         False,
-        frozenset({"runtime_error:FileNotFoundError"}),
+        frozenset({"runtime_error:FileNotFoundError", "runtime_error:PermissionError"}),
     ),
     (
         "no process can be started",
@@ -58,7 +61,7 @@ _PROBES: tuple[tuple[str, str, bool, frozenset[str]], ...] = (
     ),
     (
         "no socket can be opened",
-        "import socket\ndef f(a):\n    socket.socket()",
+        "import _socket\ndef f(a):\n    _socket.socket()",
         False,
         frozenset({"runtime_error:PermissionError"}),
     ),
@@ -98,7 +101,7 @@ async def probe(config: SandboxSection) -> ProbeReport:
             (outcome,) = await pool.examine(request)
             shown = _shown(outcome)
             checks.append(ProbeCheck(promise, shown, shown in accepted))
-        return ProbeReport(pool.root_key, tuple(checks))
+        return ProbeReport(pool.root_key, tuple(checks), pool.facts)
 
 
 def _shown(outcome: Outcome) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from azr import doctor
-from azr.doctor import Check, Status
+from azr.config import SandboxSection
+from azr.doctor import Status
 
 
 def test_a_working_machine_has_no_failures(tmp_path: Path):
@@ -52,4 +53,13 @@ def test_missing_shared_memory_fails(tmp_path: Path):
 
 def test_the_jail_is_really_tried():
     check = doctor.check_jail()
-    assert check == Check("jail", Status.OK, "8 of 8 promises kept")
+    assert (check.name, check.status) == ("jail", Status.OK)
+    assert check.found.startswith("8 of 8 promises kept; ")
+    assert "cgroup" in check.found
+
+
+def test_a_sandbox_without_a_jail_is_a_warning_wherever_it_is_shown():
+    check = doctor.check_jail(SandboxSection(isolation="process"))
+    assert check.status is Status.WARN
+    assert "WITHOUT a jail" in check.found
+    assert "docs/sandbox.md" in check.fix

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from azr.sandbox.guest.zygote import HOST_FD
+import anyio
+
+PATIENCE_SECONDS = 60.0
 
 
 def family(pid: int) -> list[int]:
@@ -17,13 +20,15 @@ def family(pid: int) -> list[int]:
 
 
 def has_job(jail: int) -> bool:
-    """Whether the child of a jail runs a job: one that waits still has the host's socket."""
-    try:
-        _, _, child = family(jail)
-        open_files = {file.name for file in Path(f"/proc/{child}/fd").iterdir()}
-    except (ValueError, OSError):
+    """Whether the last child of a jail runs a job: then it has a seccomp filter of its own."""
+    members = family(jail)
+    if len(members) < 2:
         return False
-    return bool(open_files) and str(HOST_FD) not in open_files
+    try:
+        filters = [int(status(pid)["Seccomp_filters"]) for pid in members[-2:]]
+    except (OSError, KeyError):
+        return False
+    return 0 < filters[0] < filters[1]
 
 
 def proc(pid: int, name: str) -> list[str]:
@@ -37,9 +42,35 @@ def status(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in fields}
 
 
+def namespace(pid: int, kind: str) -> str:
+    """Which one a process is in."""
+    return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
+
+
+def owner(pid: int) -> int:
+    """The user to whom the kernel gives a process's files."""
+    return Path(f"/proc/{pid}/fd").stat().st_uid
+
+
+def open_files(pid: int) -> list[str]:
+    """What each of a process's descriptors refers to."""
+    return [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+
+
 def alive(pid: int) -> bool:
     """Whether a process runs; one that only awaits its reaping does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+async def gone(pids: Iterable[int]) -> None:
+    """Wait until none of the processes runs."""
+    left = set(pids)
+    with anyio.fail_after(PATIENCE_SECONDS):
+        while True:  # other processes send no event
+            left = {pid for pid in left if alive(pid)}
+            if not left:
+                return
+            await anyio.sleep(0.005)

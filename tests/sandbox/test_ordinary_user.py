@@ -33,7 +33,9 @@ def test_the_ordinary_user_has_nothing_of_root(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_jails_and_pools_work_for_an_ordinary_user() -> None:
-    assert failures("tests/sandbox/test_jail.py", "tests/sandbox/test_pool.py") == {}
+    modules = ("jail", "pool", "hardening", "process_isolation")
+    files = [f"tests/sandbox/test_{name}.py" for name in modules]
+    assert failures(*files, "-k", "not corpus") == {}
 
 
 PLANTED = """

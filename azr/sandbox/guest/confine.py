@@ -9,87 +9,20 @@ import os
 import resource
 import struct
 
-# Every system call that a pure Python computation makes; all others fail with EPERM.
-_ALLOWED = {
-    "x86_64": {
-        "read": 0,
-        "write": 1,
-        "close": 3,
-        "stat": 4,
-        "fstat": 5,
-        "lstat": 6,
-        "lseek": 8,
-        "mmap": 9,
-        "mprotect": 10,
-        "munmap": 11,
-        "brk": 12,
-        "rt_sigprocmask": 14,
-        "rt_sigreturn": 15,
-        "pread64": 17,
-        "mremap": 25,
-        "madvise": 28,
-        "getpid": 39,
-        "exit": 60,
-        "gettimeofday": 96,
-        "futex": 202,
-        "getdents64": 217,
-        "clock_gettime": 228,
-        "clock_nanosleep": 230,
-        "exit_group": 231,
-        "openat": 257,
-        "newfstatat": 262,
-        "getrandom": 318,
-    },
-    "aarch64": {
-        "read": 63,
-        "write": 64,
-        "close": 57,
-        "newfstatat": 79,
-        "fstat": 80,
-        "lseek": 62,
-        "mmap": 222,
-        "mprotect": 226,
-        "munmap": 215,
-        "brk": 214,
-        "rt_sigprocmask": 135,
-        "rt_sigreturn": 139,
-        "pread64": 67,
-        "mremap": 216,
-        "madvise": 233,
-        "getpid": 172,
-        "exit": 93,
-        "gettimeofday": 169,
-        "futex": 98,
-        "getdents64": 61,
-        "clock_gettime": 113,
-        "clock_nanosleep": 115,
-        "exit_group": 94,
-        "openat": 56,
-        "getrandom": 278,
-    },
-}
-_AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+from . import syscalls
 
-# Classic BPF opcodes and seccomp return values (linux/filter.h, linux/seccomp.h).
-_LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
-_KILL_PROCESS, _EPERM, _ALLOW = 0x8000_0000, 0x0005_0001, 0x7FFF_0000
-_OFFSET_NUMBER, _OFFSET_ARCH = 0, 4
-_PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _SECCOMP_MODE_FILTER = 22, 38, 2
+_SECCOMP_MODE_FILTER = 2
 
 
-def filter_program(machine: str) -> bytes:
-    """The BPF program: kill on a foreign ABI, allow what is listed, EPERM otherwise."""
-    numbers = sorted(_ALLOWED[machine].values())
-    steps = [
-        (_LOAD, 0, 0, _OFFSET_ARCH),
-        (_JUMP_IF_EQUAL, 1, 0, _AUDIT_ARCH[machine]),
-        (_RETURN, 0, 0, _KILL_PROCESS),
-        (_LOAD, 0, 0, _OFFSET_NUMBER),
-    ]
-    count = len(numbers)
-    steps += [(_JUMP_IF_EQUAL, count - index, 0, number) for index, number in enumerate(numbers)]
-    steps += [(_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)]
-    return b"".join(struct.pack("HBBI", *step) for step in steps)
+class Filter:
+    """A seccomp filter in the memory layout that the kernel takes."""
+
+    def __init__(self, calls: frozenset[str]) -> None:
+        program = syscalls.filter_program(calls, os.uname().machine)
+        self._program = ctypes.create_string_buffer(program, len(program))
+        pointer = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(self._program))
+        self._pointer = ctypes.create_string_buffer(pointer, len(pointer))
+        self.address = ctypes.addressof(self._pointer)
 
 
 class Confinement:
@@ -98,12 +31,8 @@ class Confinement:
     def __init__(self, child_id: int) -> None:
         """`child_id`: user and group of jobs inside the jail, or -1 to keep one's own."""
         self._child_id = child_id
-        program = filter_program(os.uname().machine)
-        self._program = ctypes.create_string_buffer(program, len(program))
-        pointer = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(self._program))
-        self._filter = ctypes.create_string_buffer(pointer, len(pointer))
-        self._prctl = ctypes.PyDLL(None).prctl
-        self._prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+        files = os.environ.get("JOB_FILES", "readable") == "readable"
+        self._filter = Filter(syscalls.JOB if files else syscalls.JOB - syscalls.FILES)
 
     def enter(self, *, memory_mib: int, cpu_seconds: int) -> None:
         """Give everything up, for good. OSError if any part is refused."""
@@ -120,8 +49,23 @@ class Confinement:
             os.setresgid(self._child_id, self._child_id, self._child_id)
             os.setresuid(self._child_id, self._child_id, self._child_id)
             resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
-        if self._prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
-            raise OSError("no_new_privs")
-        address = ctypes.addressof(self._filter)
-        if self._prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, address, 0, 0):
-            raise OSError("seccomp")
+        # A crash is no core dump: a handler of the host's would read this process as root.
+        set_option(syscalls.PR_SET_DUMPABLE, 0)
+        set_option(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+        set_option(syscalls.PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._filter.address)
+
+
+def install_filter(calls: frozenset[str]) -> None:
+    """Leave this process, and all that it forks, these system calls. OSError if refused."""
+    made = Filter(calls)
+    set_option(syscalls.PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, made.address)
+
+
+def set_option(option: int, value: int, pointer: int = 0) -> None:
+    """prctl(2); OSError if the kernel refuses."""
+    if _prctl(option, value, pointer, 0, 0):
+        raise OSError(f"prctl {option}")
+
+
+_prctl = ctypes.PyDLL(None).prctl
+_prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
