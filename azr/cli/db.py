@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from azr.cli import store_bench
+from azr.cli.crash_test import crash_test
 from azr.cli.errors import EXIT_REFUSED
 from azr.cli.history_options import DatabaseArgument, RunOption
 from azr.cli.output import Form, console, emit, table
@@ -25,12 +26,14 @@ Examples:
   azr db check runs/NAME
   azr db export runs/NAME --out /tmp/history
   azr db browse runs/NAME
+  azr db crash-test --url postgresql
 """
 DEFAULT_PORT = 8001
 DEFAULT_KEPT_STEPS = 20
 
 app = typer.Typer(help=ABOUT, no_args_is_help=True, rich_markup_mode=None)
 app.command("bench")(store_bench.bench)
+app.command("crash-test")(crash_test)
 
 
 @app.command("upgrade")

@@ -27,9 +27,9 @@ NETWORK = frozenset(
 LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs", "fuse.mergerfs", "fuse.lxcfs"})
 
 
-def check_local(path: Path, mounts: Path = MOUNTS) -> None:
+def check_local(path: Path) -> None:
     """Raise StoreError for a path on a network file system; log a doubt about FUSE."""
-    kind = kind_of(path, mounts)
+    kind = kind_of(path)
     if kind in NETWORK:
         raise StoreError(
             f"{path} is on a network file system ({kind}), where SQLite can lose commits",
@@ -42,14 +42,14 @@ def check_local(path: Path, mounts: Path = MOUNTS) -> None:
         )
 
 
-def kind_of(path: Path, mounts: Path = MOUNTS) -> str:
+def kind_of(path: Path) -> str:
     """The kernel's name of the file system, or "" where it does not say.
 
-    A line of `mounts` (proc(5), mountinfo): id, parent, device, root, mount point,
+    A line of MOUNTS (proc(5), mountinfo): id, parent, device, root, mount point,
     options, optional fields, "-", type, source, options.
     """
     try:
-        lines = mounts.read_text().splitlines()
+        lines = MOUNTS.read_text().splitlines()
     except OSError:
         return ""
     place = Path(os.path.realpath(path))

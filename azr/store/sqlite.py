@@ -12,6 +12,7 @@ last close would delete a log that is still written. Other processes may use any
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Generator
@@ -142,7 +143,7 @@ def write_engine(path: Path) -> sa.Engine:
 
 def read_engine(path: Path) -> sa.Engine:
     """Connections that see committed rows and refuse to write any."""
-    engine = _engine(path, pool_size=NUM_READERS, mode="ro")
+    engine = _engine(path, pool_size=NUM_READERS, mode="ro", immutable=_is_sealed(path))
 
     @listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
@@ -182,11 +183,18 @@ _FAILURES: tuple[tuple[str, type[AzrError], str, str], ...] = (
 )
 
 
-def _engine(path: Path, *, pool_size: int, mode: str = "rwc") -> sa.Engine:
+def _is_sealed(path: Path) -> bool:
+    """Whether nobody writes the file, in a folder where a reader could not make the log's
+    index. SQLite then reads it only if told that it cannot change."""
+    log = path.with_name(path.name + "-wal")
+    return not os.access(path.parent, os.W_OK) and not log.exists()
+
+
+def _engine(path: Path, *, pool_size: int, mode: str = "rwc", immutable: bool = False) -> sa.Engine:
     url = sa.URL.create(
         "sqlite",
         database=f"file:{_escaped(path)}",
-        query={"mode": mode, "uri": "true"},
+        query={"mode": mode, "uri": "true"} | ({"immutable": "1"} if immutable else {}),
     )
     arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
     return sa.create_engine(

@@ -33,6 +33,7 @@ from azr.errors import StoreError
 from azr.store.crash.laws import acknowledged, require
 from azr.store.crash.play import CONFIG, LEASE_SECONDS, play, seed
 from azr.store.engine import open_database
+from azr.store.history import open_history
 from azr.store.private_server import PrivateServer, private_server
 from azr.store.sql_store import SqlStore
 
@@ -195,10 +196,23 @@ def _world(where: str, rng: random.Random) -> Generator[World]:
                     World(url=server.create("crash"), folder=folder, rng=rng, server=server)
                 )
         else:
-            url = f"sqlite:///{folder / 'azr.sqlite'}" if where == "sqlite" else where
+            url = f"sqlite:///{folder / 'azr.sqlite'}" if where == "sqlite" else _empty(where)
             yield from _players(World(url=url, folder=folder, rng=rng))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _empty(url: str) -> str:
+    """The URL of a database without a run. StoreError for any other: it would be spoilt."""
+    database = open_database(url)
+    if database.exists():
+        with open_history(url) as history:
+            if history.run_id is not None:
+                raise StoreError(
+                    f"{database.name} holds a run, which the crash test would spoil",
+                    hint="Give it an empty database, `sqlite` or `postgresql`.",
+                )
+    return url
 
 
 def _players(world: World) -> Generator[World]:
