@@ -33,7 +33,13 @@ for path in (
     "/usr/lib/../../../../etc/passwd",
     "etc/passwd",
 ):
-    case(f"reads {path}", body(f"return open({path!r}).read()"), off=ABSENT, on=CONSTRUCT)
+    case(
+        f"reads {path}",
+        body(f"return open({path!r}).read()"),
+        off=ABSENT,
+        on=CONSTRUCT,
+        process=f"{ABSENT}|{DENIED}",  # there, but out of sight
+    )
 case(
     "lists the root",
     body(
@@ -41,12 +47,14 @@ case(
     ),
     off="ok",
     on=IMPORT,
+    process=DENIED,
 )
 case(
     "finds one device",
     body("return 1 // (os.listdir('/dev') == ['null'])", before="import os"),
     off="ok",
     on=IMPORT,
+    process=DENIED,
 )
 case(
     "finds no set-uid file and none that it may write",
@@ -60,6 +68,7 @@ case(
     ),
     off="ok",
     on=IMPORT,
+    process=DENIED,
 )
 case(
     "the environment is empty",
@@ -164,7 +173,13 @@ for name, lines in {
     "enters a namespace": "os.setns(0)",
     "opens a process": "os.pidfd_open(1)",
 }.items():
-    case(name, body(lines, before="import os"), off=f"{DENIED}|runtime_error:OSError", on=IMPORT)
+    case(
+        name,
+        body(lines, before="import os"),
+        off=f"{DENIED}|runtime_error:OSError",
+        on=IMPORT,
+        process=f"{DENIED}|{ABSENT}|runtime_error:OSError",
+    )
 case(
     "runs a shell",
     body("return os.system('id')", before="import os"),
