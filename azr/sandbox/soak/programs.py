@@ -206,24 +206,28 @@ def _expression(rng: random.Random, depth: int) -> str:
 
 
 def _mutated(rng: random.Random, program: str, other: str) -> str:
-    """One to four edits: lines moved, dropped, doubled or borrowed, tokens swapped."""
-    for _ in range(rng.randint(1, 4)):
+    """One to three edits that mostly keep the syntax: lines and tokens change for their like."""
+    for _ in range(rng.randint(1, 3)):
         lines = program.split("\n")
         at = rng.randrange(len(lines))
+        alike = [
+            line for line in (*lines, *other.split("\n")) if _indent(line) == _indent(lines[at])
+        ]
         match rng.randrange(6):
             case 0:
-                del lines[at]
+                lines[at] = " " * _indent(lines[at]) + "pass"
             case 1:
-                lines.insert(at, rng.choice(lines))
+                lines.insert(at, rng.choice(alike))
             case 2:
-                lines.insert(at, rng.choice(other.split("\n")))
-            case 3:
-                to = rng.randrange(len(lines))
-                lines[at], lines[to] = lines[to], lines[at]
+                lines[at] = rng.choice(alike)
             case _:
                 lines[at] = _with_other_token(rng, lines[at])
         program = "\n".join(lines)
     return program
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _with_other_token(rng: random.Random, line: str) -> str:
@@ -231,10 +235,13 @@ def _with_other_token(rng: random.Random, line: str) -> str:
     if not tokens:
         return line
     at = rng.randrange(len(tokens))
-    if tokens[at].isdigit():
-        tokens[at] = str(rng.choice((0, 1, -1, 10**6, int(tokens[at][:9]) + 1)))
-    else:
-        tokens[at] = _SWAPS.get(tokens[at], rng.choice(tokens))
+    token = tokens[at]
+    if token.isdigit():
+        tokens[at] = str(rng.choice((0, 1, -1, 10**6, int(token[:9]) + 1)))
+    elif token in _SWAPS:
+        tokens[at] = _SWAPS[token]
+    elif token.isidentifier():
+        tokens[at] = rng.choice([word for word in tokens if word.isidentifier()])
     return "".join(tokens)
 
 
