@@ -20,6 +20,7 @@ from .ordinary_user import failures
 LANES = 4
 """Pools of one worker each: what follows a program there runs in the same jail."""
 LIMITS = SandboxSection(workers=1, wall_seconds=2.0, cpu_seconds=1, memory_mib=256)
+PROCESS = LIMITS.model_copy(update={"isolation": "process"})
 CANARY = """
 import math, json, collections, copy
 def f(a):
@@ -72,7 +73,7 @@ def observed(request: pytest.FixtureRequest) -> Mapping[str, Observation]:
         for item in request.session.items
         if isinstance(item, pytest.Function) and "observed" in item.fixturenames
     ]
-    return anyio.run(_observe_all, selected)
+    return anyio.run(_observe_all, selected, LIMITS)
 
 
 @pytest.mark.timeout(300)  # the first one waits for all
@@ -87,17 +88,36 @@ def test_a_verdict_and_a_canary(
     assert seen.same_jails  # no program takes its jail down
 
 
+@pytest.mark.timeout(300)
+def test_without_namespaces_filters_and_limits_hold_the_same_programs() -> None:
+    # Those that only take time are left out: they meet the same clock.
+    cases = [case for case in CASES if "timeout" not in case.process]
+    selected = [Examination(case, policy=False) for case in cases]
+    observed = anyio.run(_observe_all, selected, PROCESS)
+    found = {case.name: observed[str(one)] for case, one in zip(cases, selected, strict=True)}
+    wrong = {
+        case.name: seen
+        for case in cases
+        if (seen := found[case.name]).canary != EXPECTED
+        or not (_fits(seen.outcome, case.process) and seen.same_jails)
+    }
+    assert wrong == {}
+    assert len(cases) >= 500
+
+
 @pytest.mark.timeout(600)
 def test_the_corpus_passes_as_an_ordinary_user() -> None:
     assert failures("tests/sandbox/test_corpus.py") == {}
 
 
-async def _observe_all(selected: Sequence[Examination]) -> Mapping[str, Observation]:
+async def _observe_all(
+    selected: Sequence[Examination], limits: SandboxSection
+) -> Mapping[str, Observation]:
     found: dict[str, Observation] = {}
     waiting = deque(selected)
 
     async def work() -> None:
-        async with SandboxPool.open(LIMITS) as pool:
+        async with SandboxPool.open(limits) as pool:
             while waiting:
                 examination = waiting.popleft()
                 found[str(examination)] = await _observe(pool, examination)
