@@ -12,7 +12,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from pathlib import Path
 import anyio
 
 from actors.actor import Drain, LeasingActor, PolicyClock, Topic, Wakeups, run_leasing
+from actors.evaluator import Evaluator
 from actors.executor import Executor
 from actors.learner import LearnActor
 from actors.metrics_log import MetricsLog
@@ -85,9 +86,16 @@ class Node:
                 store=parts.store, channel=parts.channel, clock=clock, wakeups=self.wakeups
             )
             await publisher.publish(parts.version)
-            await self._seed(parts, fits)
+            evaluator = Evaluator(
+                store=parts.store, engine=parts.replica, sandbox=parts.sandbox, config=self.config
+            )
+            if parts.version == 0:
+                await self._unless_drained(evaluator.measure, parts.version)
+            await self._unless_drained(self._seed, parts, fits)
             if not self.drain.requested:
                 await self._play(parts, clock, publisher, fits)
+            if clock.learner > parts.version and clock.learner == self.config.run.steps:
+                await evaluator.measure(clock.learner)
             await parts.store.record_event("node_stopped", owner=self.owner, version=clock.learner)
             return clock.learner
 
@@ -124,15 +132,20 @@ class Node:
             )
 
     async def _seed(self, parts: Parts, fits: Fits) -> None:
-        """Fill the buffers; a drain meanwhile leaves them empty for the next start."""
+        await fill_buffers(parts.store, parts.replica, parts.sandbox, self.config, fits)
 
-        async def stop_on_drain(seeding: anyio.CancelScope) -> None:
+    async def _unless_drained[*Ts](
+        self, work: Callable[[*Ts], Awaitable[None]], *arguments: *Ts
+    ) -> None:
+        """Work that the next start can do again: a drain cancels it."""
+
+        async def stop_on_drain(working: anyio.CancelScope) -> None:
             await self.drain.wait()
-            seeding.cancel()
+            working.cancel()
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(stop_on_drain, tasks.cancel_scope)
-            await fill_buffers(parts.store, parts.replica, parts.sandbox, self.config, fits)
+            await work(*arguments)
             tasks.cancel_scope.cancel()
 
     async def _play(

@@ -22,6 +22,7 @@ REREAD_SECONDS = 2.0
 NOTES = {
     "recovered": "continuing from v{version}; steps after it that were undone: {steps_rolled_back}",
     "node_started": "node is up at policy v{version}",
+    "evaluating": "measuring v{version} on {problems} held-out problems",
     "seeding_started": "filling the buffers from the identity triplet",
     "seeding_finished": "buffers hold {tasks} tasks after {rounds} rounds; self-play begins",
     "replica_refused": "replica {replica} failed its proof at v{version} and serves nothing",

@@ -173,6 +173,14 @@ class ActorSection(Section):
     """A crashed actor's work returns after this long."""
 
 
+class EvaluationSection(Section):
+    """Held-out accuracy before and after a run (`azr eval` measures any checkpoint)."""
+
+    problems_per_type: Annotated[int, Field(ge=0)] = 0
+    """Problems of each task type from each split of the held-out suite, answered
+    greedily; 0 measures nothing. The suite has 100 of each, in compact prompts."""
+
+
 class StoreSection(Section):
     """Where history lives."""
 
@@ -195,6 +203,7 @@ class RunConfig(Section):
     learner: LearnerSection = LearnerSection()
     engine: EngineSection = EngineSection()
     actors: ActorSection = ActorSection()
+    evaluation: EvaluationSection = EvaluationSection()
     store: StoreSection = StoreSection()
 
     @model_validator(mode="after")

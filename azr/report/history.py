@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from azr.evals.metrics import PREFIX, HeldOutPoint, from_metrics
 from azr.store import queries
 from azr.store.history import open_history
 from azr.store.locate import Located
 from azr.store.points import CellStepPoint, ProposalPoint, StepPoint, ThroughputPoint
-from azr.types import Cell, DropReason, TaskType
+from azr.types import Cell, DropReason, PolicyVersion, TaskType
 
 NUM_WINDOWS = 60
 """Into how many windows the throughput plot divides a run, at most."""
@@ -39,6 +40,8 @@ class History:
     states: Mapping[str, int]
     """Rollouts by state; together they are all that was generated."""
     buffer_sizes: Mapping[TaskType, int]
+    held_out: tuple[HeldOutPoint, ...] = ()
+    """Accuracy on problems that training never shows, by policy version."""
 
     @property
     def num_generated(self) -> int:
@@ -71,4 +74,16 @@ def read_history(database: Path | Located) -> History:
             drops=queries.drops(connection),
             states={str(state): n for state, n in queries.state_counts(connection).items() if n},
             buffer_sizes=queries.buffer_sizes(connection),
+            held_out=_held_out(connection),
         )
+
+
+def _held_out(history: queries.History) -> tuple[HeldOutPoint, ...]:
+    """Every evaluation that was recorded whole; the last one of each version."""
+    names = [name for name in queries.metric_names(history) if name.startswith(f"{PREFIX}/")]
+    by_version: dict[PolicyVersion, dict[str, float]] = {}
+    for name in names:
+        for point in queries.metric_series(history, name):
+            if point.value is not None:
+                by_version.setdefault(point.step, {})[name] = point.value
+    return tuple(from_metrics(version, found) for version, found in sorted(by_version.items()))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from azr.evals.estimates import Estimate
 from azr.progress import BUSY_SECONDS_METRIC
 from azr.report.history import History
 from azr.store.points import StepPoint
@@ -26,7 +27,8 @@ class Table:
 
 def tables(history: History) -> list[Table]:
     """What the run learned, then how it ran."""
-    return [_learning(history), _running(history)]
+    accuracy = [_accuracy(history)] if history.held_out else []
+    return [*accuracy, _learning(history), _running(history)]
 
 
 def busy_share(steps: Sequence[StepPoint]) -> float | None:
@@ -54,6 +56,30 @@ def seconds_per_step(steps: Sequence[StepPoint]) -> float | None:
     if len(steps) < 2:
         return None
     return (steps[-1].committed_at - steps[0].committed_at) / (len(steps) - 1)
+
+
+def _accuracy(history: History) -> Table:
+    """The first and the last measurement."""
+    points = history.held_out
+    shown = [points[0], points[-1]] if len(points) > 1 else [points[0]]
+    return Table(
+        f"Accuracy on {shown[0].num_problems} problems that training never shows (greedy,"
+        " 95 % interval)",
+        ("", "mean", *map(str, TaskType)),
+        tuple(
+            (
+                "base model" if point.version == 0 else f"policy v{point.version}",
+                _interval(point.mean),
+                *(_interval(point.by_type[task_type]) for task_type in TaskType),
+            )
+            for point in shown
+        ),
+    )
+
+
+def _interval(estimate: Estimate) -> str:
+    mean, low, high = (100 * end for end in (estimate.mean, estimate.low, estimate.high))
+    return f"{mean:.1f} % [{low:.1f}, {high:.1f}]"
 
 
 def _learning(history: History) -> Table:

@@ -20,6 +20,7 @@ SMALL = (
     "selfplay.seed_batches=2",
     "selfplay.attempts=3",
     "learner.checkpoint_every_steps=3",
+    "evaluation.problems_per_type=1",
 )
 RUN_SECONDS = 420.0
 """A deadline against hanging, for machines far slower than a laptop."""

@@ -97,3 +97,14 @@ def test_the_run_directory_holds_all_that_was_promised(played: Played):
     )
     assert json.loads((played.directory / "checkpoints" / path / "config.json").read_text())
     assert str(played.directory) in played.output
+
+
+def test_held_out_accuracy_is_measured_before_and_after(played: Played):
+    rows = played.query(
+        "select step, value from metric where name = 'held_out/problems' order by 1"
+    )
+    assert rows == [(0, 6.0), (10, 6.0)]
+    means = played.query("select value from metric where name = 'held_out/mean'")
+    assert all(0 <= mean <= 1 for (mean,) in means)
+    assert "Accuracy on 6 problems that training never shows" in played.output
+    assert "policy v10" in played.output
