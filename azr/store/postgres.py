@@ -159,7 +159,7 @@ class PostgresDatabase:
                     async for notice in connection.notifies():
                         if news := heard(notice.payload, ignoring=ignoring):
                             yield news
-            except psycopg.OperationalError as error:
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 log.warning("not listening for news", extra={"cause": str(error)})
             await anyio.sleep(RELISTEN_SECONDS)
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from azr.errors import StoreError
 from azr.store.crash.laws import broken
+from azr.store.crash.world import run
 from azr.store.engine import Needs, open_database
 from tests.store.store_play import Player
 
@@ -27,6 +29,11 @@ def test_kills_lose_no_row_and_train_none_twice(database: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "every law held" in done.stdout
+
+
+def test_a_database_with_a_run_is_not_spoilt(url: str) -> None:
+    with pytest.raises(StoreError, match="would spoil"):
+        run(url, kills=1, seed_number=0)
 
 
 async def test_the_laws_hold_for_an_unharmed_run(player: Player, url: str, tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ CHECK_EVERY = 20
 """Kills between two looks at the laws."""
 STUCK_SECONDS = 120.0
 """Longer without any transaction means that something is stuck."""
+CAREFUL_KILLS = 50
+"""From so many on, our server writes each commit to the disk, as a user's does."""
 SERVER_SHARE = 0.2
 """Of the kills, where there is a server to kill."""
 
@@ -168,7 +170,7 @@ def run(where: str, *, kills: int, seed_number: int, tell: Tell = lambda _: None
     Raises StoreError if a law breaks, if a process dies by itself, or if all stand still.
     """
     started = time.monotonic()
-    with _world(where, random.Random(seed_number)) as world:  # noqa: S311
+    with _world(where, random.Random(seed_number), careful=kills >= CAREFUL_KILLS) as world:  # noqa: S311
         world.seed()
         world.start_all()
         for number in range(1, kills + 1):
@@ -187,11 +189,11 @@ def run(where: str, *, kills: int, seed_number: int, tell: Tell = lambda _: None
 
 
 @contextmanager
-def _world(where: str, rng: random.Random) -> Generator[World]:
+def _world(where: str, rng: random.Random, *, careful: bool) -> Generator[World]:
     folder = Path(tempfile.mkdtemp(prefix="azr-crash-"))
     try:
         if where == "postgresql":
-            with private_server() as server:
+            with private_server(careful=careful) as server:
                 yield from _players(
                     World(url=server.create("crash"), folder=folder, rng=rng, server=server)
                 )
