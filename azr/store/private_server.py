@@ -103,7 +103,7 @@ class PrivateServer:
                 stdout=log,
                 stderr=log,
             )
-        self._await_answer()
+        self.await_answer()
 
     def start_after_crash(self) -> None:
         """Start it again once the last processes of the killed one are gone."""
@@ -132,7 +132,7 @@ class PrivateServer:
     def _data(self) -> Path:
         return self.folder / "data"
 
-    def _await_answer(self) -> None:
+    def await_answer(self) -> None:
         """Raises StoreError if it ends instead, or answers nobody."""
         deadline = time.monotonic() + START_SECONDS
         while True:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from azr.errors import StoreError
 from azr.store.crash.play import BATCH_ROLLOUTS, OUTSTANDING_LIMIT, read_weights
 from azr.store.engine import open_database
+from azr.store.reader import Reader
 
 type Rows = list[tuple[Any, ...]]
 
@@ -88,12 +89,16 @@ SQLITE_ONLY = {
 
 def broken(url: str, folder: Path) -> list[str]:
     """The laws that do not hold, with what breaks them; empty if all is well."""
-    engine = open_database(url).read_engine()
+    return asked(url, lambda found: [*_found(found), *_journals(found, folder), *_weights(found)])
+
+
+def asked[T](url: str, question: Callable[[sa.Connection], T]) -> T:
+    """The answer, once a server that still recovers from its last kill can give it."""
+    reader = Reader(open_database(url))
     try:
-        with engine.begin() as connection:
-            return [*_found(connection), *_journals(connection, folder), *_weights(connection)]
+        return reader.run_blocking(question)
     finally:
-        engine.dispose()
+        reader.close()
 
 
 def _rows(connection: sa.Connection, query: str) -> Rows:

@@ -22,7 +22,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from pathlib import Path
 import psycopg
 
 from azr.errors import StoreError
-from azr.store.crash.laws import acknowledged, require
+from azr.store.crash.laws import acknowledged, asked, require
 from azr.store.crash.play import CONFIG, LEASE_SECONDS, play, seed
 from azr.store.engine import open_database
 from azr.store.history import open_history
@@ -138,9 +138,15 @@ class World:
             "select pid from pg_stat_activity"
             " where datname is not null and pid <> pg_backend_pid() and backend_type like 'client%'"
         )
-        with psycopg.connect(server.url()) as connection:
-            pids = [pid for (pid,) in connection.execute(query)]
-        if pids:
+        pids: list[int] = []
+        while not pids:  # it may still recover from the last kill
+            server.await_answer()
+            with (
+                suppress(psycopg.OperationalError),
+                psycopg.connect(server.url()) as connection,
+            ):
+                pids = [pid for (pid,) in connection.execute(query)]
+        with suppress(ProcessLookupError):
             os.kill(self.rng.choice(pids), signal.SIGKILL)
 
 
@@ -255,12 +261,7 @@ def _result(world: World, seconds: float) -> Result:
 
 
 def _count(url: str, query: str) -> int:
-    engine = open_database(url).read_engine()
-    try:
-        with engine.begin() as connection:
-            return connection.exec_driver_sql(query).scalar_one()
-    finally:
-        engine.dispose()
+    return asked(url, lambda connection: connection.exec_driver_sql(query).scalar_one())
 
 
 def main(arguments: list[str]) -> None:
