@@ -7,8 +7,9 @@ official recipe: 192 proposals a step.
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,11 +22,16 @@ from azr.store.sqlite import SqliteDatabase, write_engine
 from azr.types import Role, TaskType
 
 PROPOSALS_PER_STEP = 192
-TOKENS = 128
-"""Of a response; prompts have as many."""
+TOKENS = 32
+"""Of a response and of a prompt: as in a run of the tiny model."""
 PROGRAM = "def f(a):\n    b = sorted(a)\n    return b[::-1]"
 EXAMPLES = [["[3, 1, 2]", "[3,2,1]"]]
-FILL_CACHE_KIB = 1 << 20
+CARELESS = (
+    "PRAGMA cache_size = -1048576",  # KiB: the indices of a long history do not fit otherwise
+    "PRAGMA foreign_keys = OFF",
+    "PRAGMA synchronous = OFF",
+)
+"""How SQLite fills, on a connection that is closed afterwards."""
 NOT_TRACED = Needs(durability=Durability.RELAXED, traceable=False)
 
 TYPE_OF = "case {} when 0 then 'deduction' when 1 then 'abduction' else 'induction' end"
@@ -195,14 +201,29 @@ def next_slot(connection: sa.Connection, run_id: int) -> int:
 
 @contextmanager
 def _transaction(database: Database) -> Generator[sa.Connection]:
+    if isinstance(database, SqliteDatabase):
+        engine = write_engine(database.path)
+        try:
+            with engine.connect() as connection:
+                _run_outside(connection, CARELESS)
+                with connection.begin():
+                    yield connection
+        finally:
+            engine.dispose()
+        return
     session = database.session()
     try:
         with session.transaction(NOT_TRACED) as connection:
-            if connection.dialect.name == "sqlite":  # indices of a long history do not fit else
-                connection.exec_driver_sql(f"PRAGMA cache_size = -{FILL_CACHE_KIB}")
             yield connection
     finally:
         session.close()
+
+
+def _run_outside(connection: sa.Connection, statements: Sequence[str]) -> None:
+    """Outside any transaction, which SQLAlchemy would begin."""
+    driver: Any = connection.connection.driver_connection
+    for statement in statements:
+        driver.execute(statement).close()
 
 
 def _settle(database: Database) -> None:
@@ -216,11 +237,12 @@ def _settle(database: Database) -> None:
         return
     try:
         with engine.connect() as connection:
-            driver: Any = connection.connection.driver_connection
-            for statement in statements:
-                driver.execute(statement).close()
+            _run_outside(connection, statements)
     finally:
         engine.dispose()
+    if isinstance(database, SqliteDatabase):  # else the first commits would wait for the disk
+        with database.path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _payload() -> dict[str, Any]:
