@@ -30,6 +30,8 @@ from typing import Any
 import anyio
 import psycopg
 import sqlalchemy as sa
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.event import listens_for
 from sqlalchemy.exc import DBAPIError
@@ -88,6 +90,14 @@ _NOTIFY = sa.select(
 )
 
 
+class _PlainNumber(Loader):
+    """`numeric`, which sums and means of integers have here, as the int or float of SQLite."""
+
+    def load(self, data: Buffer) -> int | float:
+        text = bytes(data)
+        return int(text) if text.lstrip(b"-").isdigit() else float(text)
+
+
 class PostgresDatabase:
     """A database of a server."""
 
@@ -127,6 +137,7 @@ class PostgresDatabase:
 
         @listens_for(engine, "connect")
         def _configure(connection: psycopg.Connection, _record: object) -> None:
+            connection.adapters.register_loader("numeric", _PlainNumber)
             for name, value in SETTINGS.items():
                 connection.execute("select set_config(%s, %s, false)", (name, value))
             connection.commit()

@@ -151,3 +151,13 @@ async def test_views_answer_what_people_ask(played: str) -> None:
     assert select(played, "select sum(num_rollouts) from v_staleness") == [(12,)]
     queue: PolicyVersion = len(select(played, "select * from v_queue where queue = 'rollout'"))
     assert queue > 0
+
+
+async def test_sums_and_means_are_plain_numbers_on_every_database(played: str) -> None:
+    with open_history(played) as history:
+        windows = queries.throughput(history, window_seconds=10)
+        cells = queries.cell_steps(history)
+        proposals = queries.proposals(history)
+    assert {type(window.generated_tokens) for window in windows} == {int}
+    assert {type(cell.mean_tokens) for cell in cells} == {float}
+    assert {type(row.num_valid) for row in proposals} == {int}
