@@ -25,6 +25,7 @@ def test_a_program_depends_on_its_seed_and_number_alone() -> None:
 
 
 async def test_random_programs_do_no_harm() -> None:
+    before = {*descendants(os.getpid())}  # other tests keep processes for the session
     told: list[int] = []
     report = await soak(LIMITS, SoakPlan(programs=600, seed=5), told.append)
     assert report.sound, report
@@ -34,14 +35,15 @@ async def test_random_programs_do_no_harm() -> None:
     assert told == list(range(1, 601))
     assert _growth(report, "host_descriptors") <= 1
     assert _growth(report, "processes") <= 1
-    assert await left_behind() == []
+    assert await left_behind(before) == []
 
 
 async def test_killed_processes_cost_no_verdict() -> None:
+    before = {*descendants(os.getpid())}
     plan = SoakPlan(programs=60, seed=6, kills_per_second=1.0)
     report = await soak(LIMITS, plan, list[int]().append)
     assert report.sound, report
-    assert await left_behind() == []
+    assert await left_behind(before) == []
 
 
 def test_what_is_held_is_seen() -> None:
@@ -90,18 +92,12 @@ async def test_a_question_that_fails_ends_all() -> None:
     assert caught.group_contains(KeyError)
 
 
-async def left_behind() -> list[str]:
-    """Processes of jails below this one that do not end by themselves, told in words."""
+async def left_behind(before: set[int]) -> list[str]:
+    """Processes below this one that are new and do not end by themselves, told in words."""
     with anyio.move_on_after(10):
-        while _of_jails():  # noqa: ASYNC110 -- other processes tell nobody
+        while {*descendants(os.getpid())} - before:  # noqa: ASYNC110 -- others tell nobody
             await anyio.sleep(0.05)
-    return _of_jails()
-
-
-def _of_jails() -> list[str]:
-    """All but the servants of `multiprocessing`, which other tests keep for the session."""
-    told = [_description(pid) for pid in descendants(os.getpid())]
-    return [words for words in told if "multiprocessing" not in words]
+    return [_description(pid) for pid in {*descendants(os.getpid())} - before]
 
 
 def _description(pid: int) -> str:
