@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from . import escape, exhaustion, forgery, honest, injection, nondeterminism, policy
+from . import compiler, escape, exhaustion, forgery, honest, injection, nondeterminism, policy
 from .case import Case, Theme
 
 THEMES: tuple[Theme, ...] = tuple(
     module.theme
-    for module in (escape, policy, exhaustion, forgery, injection, nondeterminism, honest)
+    for module in (escape, policy, exhaustion, compiler, forgery, injection, nondeterminism, honest)
 )
 CASES: tuple[Case, ...] = tuple(case for theme in THEMES for case in theme.cases)
 HOSTILE: tuple[Case, ...] = tuple(
