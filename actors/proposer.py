@@ -9,8 +9,9 @@ from actors.actor import PolicyClock, Topic, Wakeups
 from azr.config import RunConfig
 from azr.judging import Fits, sampling_request
 from azr.ports import Engine, Store
+from azr.quota import played_types
 from azr.staleness import outstanding_limit
-from azr.types import Admission, Cell, Role, TaskType
+from azr.types import Admission, Cell, Role
 
 
 @dataclass(kw_only=True, eq=False)
@@ -34,7 +35,9 @@ class Proposer:
             batch_rollouts=self.config.learner.batch_rollouts,
         )
         outstanding = await self.store.outstanding()
-        by_need = sorted(TaskType, key=lambda kind: outstanding[Cell(Role.PROPOSE, kind)])
+        by_need = sorted(
+            played_types(self.config), key=lambda kind: outstanding[Cell(Role.PROPOSE, kind)]
+        )
         admissions: list[Admission] = []
         for position, task_type in enumerate(by_need):
             share = -(-(at_most - len(admissions)) // (len(by_need) - position))

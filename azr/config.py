@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from azr.eviction import Eviction
 from azr.normal_form import SameProgram
+from azr.types import TaskType
 
 type Positive = Annotated[int, Field(ge=1)]
 type Seconds = Annotated[float, Field(gt=0)]
@@ -49,6 +50,10 @@ class PromptSection(Section):
 class SelfPlaySection(Section):
     """The algorithm: Absolute Zero, with its paper/code forks as switches."""
 
+    task_types: tuple[TaskType, ...] = tuple(TaskType)
+    """What is played: only these types are seeded, proposed and solved, and a batch has
+    only their cells. Induction takes its programs from deduction's and abduction's
+    buffers, so it needs one of them beside it."""
     references: Annotated[int, Field(ge=0)] = 6
     """K: tasks shown to a proposer, drawn uniformly without replacement."""
     induction_pairs: Annotated[int, Field(ge=2)] = 10
@@ -88,6 +93,21 @@ class SelfPlaySection(Section):
     eviction: Eviction = "newest"
     """Which tasks a full buffer keeps (`azr.eviction`). The official code: oldest."""
 
+    @field_validator("task_types")
+    @classmethod
+    def _can_be_played(cls, types: tuple[TaskType, ...]) -> tuple[TaskType, ...]:
+        names = ", ".join(TaskType)
+        if not types:
+            raise ValueError(f"name at least one task type of {names}")
+        if len(set(types)) < len(types):
+            raise ValueError("name each task type once")
+        if set(types) == {TaskType.INDUCTION}:
+            raise ValueError(
+                "induction is proposed from the programs of deduction and abduction tasks;"
+                " add one of these types"
+            )
+        return types
+
 
 class SandboxSection(Section):
     """Limits of the jail. A job is one program with one or more calls."""
@@ -112,7 +132,8 @@ class LearnerSection(Section):
     """Batches, optimizer and objective."""
 
     batch_rollouts: Positive = 64
-    """B: rollouts of each of the six cells in one step."""
+    """B: rollouts in one step of each of the six cells, or of those that are played
+    (`selfplay.task_types`)."""
     max_staleness: Annotated[int, Field(ge=0)] = 4
     """Versions that the oldest token of a row may lag at the claim; 0 = synchronous."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-6

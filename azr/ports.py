@@ -182,8 +182,8 @@ class Store(Protocol):
         ...
 
     async def claim_batch(self, *, version: PolicyVersion) -> Batch | None:
-        """Drop READY rows older than the bound as STALE; then claim B rows of each
-        cell, oldest first, or nothing at all."""
+        """Drop READY rows older than the bound as STALE; then claim a batch
+        (`azr.quota.batch_rows` of each cell, oldest first) or nothing at all."""
         ...
 
     async def commit_step(

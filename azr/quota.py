@@ -13,6 +13,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from azr.config import RunConfig
+from azr.types import CELLS, Cell, TaskType
+
+
+def played_types(config: RunConfig) -> tuple[TaskType, ...]:
+    """The task types of a run, in the order of the cells."""
+    return tuple(kind for kind in TaskType if kind in config.selfplay.task_types)
+
+
+def batch_rows(config: RunConfig) -> dict[Cell, int]:
+    """Rows of each cell in one batch, cells in the order in which it lists them."""
+    size = config.learner.batch_rollouts
+    return {cell: size for cell in CELLS if cell.task_type in config.selfplay.task_types}
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptPlan:

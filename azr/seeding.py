@@ -16,6 +16,7 @@ from azr.config import RunConfig
 from azr.errors import ModelError
 from azr.judging import Fits, judge_proposal, sampling_request
 from azr.ports import Engine, Sandbox
+from azr.quota import played_types
 from azr.seeds import derive_seed, draw_without_replacement
 from azr.types import (
     Admission,
@@ -72,18 +73,21 @@ class Seeder:
         return self.config.selfplay.seed_batches * self.config.learner.batch_rollouts
 
     async def seed(self) -> list[TaskDraft]:
-        """Drafts of all three buffers, `target` each.
+        """Drafts of the played types' buffers, `target` each.
 
         Raises ModelError if the base model cannot fill them.
         """
-        shared = await self._grow([TaskType.ABDUCTION, TaskType.DEDUCTION], sources=())
-        induction = await self._grow([TaskType.INDUCTION], sources=shared)
-        both = [
+        played = played_types(self.config)
+        pairs = [kind for kind in played if kind is not TaskType.INDUCTION]
+        shared = await self._grow(pairs[::-1], sources=())
+        drafts = [
             TaskDraft(task_type=task_type, program=draft.program, examples=draft.examples)
-            for task_type in (TaskType.DEDUCTION, TaskType.ABDUCTION)
+            for task_type in pairs
             for draft in shared
         ]
-        return both + induction
+        if TaskType.INDUCTION in played:
+            drafts += await self._grow([TaskType.INDUCTION], sources=shared)
+        return drafts
 
     async def _grow(
         self, task_types: Sequence[TaskType], *, sources: Sequence[TaskDraft]

@@ -20,11 +20,10 @@ from azr.buffers import Buffers
 from azr.config import RunConfig
 from azr.judging import Fits, judge_attempt, judge_proposal, sampling_request
 from azr.ports import Engine, Learner, Sandbox
-from azr.quota import plan_attempts
+from azr.quota import batch_rows, plan_attempts, played_types
 from azr.rewards import learnability_reward, rejected_reward, solver_reward
 from azr.seeds import derive_seed, draw_for_replay
 from azr.types import (
-    CELLS,
     Admission,
     Batch,
     Cell,
@@ -67,7 +66,7 @@ class SelfPlay:
     async def synchronous_step(self) -> tuple[Batch, StepResult]:
         """One iteration of Algorithm 1; the caller then publishes the new weights."""
         rows: dict[Cell, list[Trajectory]] = {}
-        for task_type in TaskType:
+        for task_type in played_types(self.config):
             proposals = await self._propose(task_type)
             attempts = self._plan(task_type, proposals)
             rows[Cell(Role.SOLVE, task_type)] = await self._solve(attempts)
@@ -75,7 +74,7 @@ class SelfPlay:
         batch = Batch(
             batch_id=self.version + 1,
             version=self.version,
-            trajectories=tuple(row for cell in CELLS for row in rows[cell]),
+            trajectories=tuple(row for cell in batch_rows(self.config) for row in rows[cell]),
         )
         advantages = normalise(batch, whitening=self.config.learner.whitening)
         result = await self.learner.train(batch, advantages)

@@ -321,7 +321,7 @@ class Trajectory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """B trajectories of each of the six cells, claimed for one optimizer step."""
+    """B trajectories of each cell that is played, claimed for one optimizer step."""
 
     batch_id: int
     version: PolicyVersion

@@ -90,6 +90,10 @@ def test_a_misspelt_key_in_a_file_names_the_file(tmp_path: Path):
         ("run.steps=many", "run.steps = 'many'"),
         ("learner=5", "learner = 5"),
         ("prompts.max_response_tokens=9999", "engine.max_model_len_tokens"),
+        ("selfplay.task_types=[]", "name at least one task type of deduction, abduction"),
+        ('selfplay.task_types=["abduction", "abduction"]', "name each task type once"),
+        ('selfplay.task_types=["induction"]', "add one of these types"),
+        ('selfplay.task_types=["seduction"]', "selfplay.task_types = 'seduction'"),
     ],
 )
 def test_a_refused_value_names_its_key_and_source(override: str, says: str):

@@ -8,6 +8,7 @@ import anyio
 
 from azr.config import RunConfig, SandboxSection, StoreSection
 from azr.errors import ConfigError, SandboxUnavailableError
+from azr.quota import batch_rows
 from azr.run_directory import MIB, RunDirectory, check_usable
 
 BYTES_PER_TOKEN = 12
@@ -74,5 +75,5 @@ def needed_mib(config: RunConfig, model_folder: Path) -> int:
     # One more than are kept exists while the newest is written.
     checkpoints = model_bytes * CHECKPOINT_FACTOR * (config.learner.keep_checkpoints + 1)
     tokens = config.prompts.max_prompt_tokens + config.prompts.max_response_tokens
-    rows = config.run.steps * config.learner.batch_rollouts * 6 * OVERSAMPLING
+    rows = config.run.steps * sum(batch_rows(config).values()) * OVERSAMPLING
     return FIXED_MIB + (checkpoints + rows * tokens * BYTES_PER_TOKEN) // MIB

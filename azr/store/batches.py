@@ -1,4 +1,4 @@
-"""Batches: claiming B rollouts of each cell, and committing what a step made of them."""
+"""Batches: claiming the rollouts of each played cell, and committing what a step made of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from azr.errors import StoreError
+from azr.quota import batch_rows
 from azr.store.codec import decode_ids, decode_logprobs, finite
 from azr.store.context import RunContext
 from azr.store.leases import picked
@@ -86,11 +87,11 @@ _MEMBERS = (
 
 
 def claim(connection: sa.Connection, run: RunContext, *, version: PolicyVersion) -> Batch | None:
-    """Drop what is too stale; then claim B rows of each cell, or nothing."""
+    """Drop what is too stale; then claim a batch's rows of each cell, or nothing."""
     _drop_stale(connection, run, version)
-    size = run.config.learner.batch_rollouts
+    sizes = batch_rows(run.config)
     ready = _ready_counts(connection, run)
-    if any(ready.get(cell, 0) < size for cell in CELLS):
+    if any(ready.get(cell, 0) < size for cell, size in sizes.items()):
         return None
     claimed_at = run.now()
     batch_id = connection.execute(
@@ -98,7 +99,7 @@ def claim(connection: sa.Connection, run: RunContext, *, version: PolicyVersion)
         .values(run_id=run.run_id, version=version, state=BatchState.CLAIMED, claimed_at=claimed_at)
         .returning(BatchRow.batch_id)
     ).scalar_one()
-    for cell in CELLS:
+    for cell, size in sizes.items():
         oldest = {"run": run.run_id, "of_role": cell.role, "of_type": cell.task_type, "size": size}
         fate = {"batch_id": batch_id, "claimed_at": claimed_at}
         claimed = connection.execute(_CLAIM, oldest | fate).rowcount

@@ -6,8 +6,10 @@ only. `tests/e2e` repeats this with the real model.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 import pytest
@@ -19,7 +21,8 @@ from actors.proposer import Proposer
 from actors.seeder import fill_buffers
 from actors.solver import Solver
 from azr.buffers import Buffers
-from azr.config import ActorSection, LearnerSection, RunConfig, RunSection, SelfPlaySection
+from azr.config import RunConfig
+from azr.quota import batch_rows
 from azr.sandbox import SandboxPool
 from azr.seeding import Seeder
 from azr.selfplay import SelfPlay
@@ -31,14 +34,25 @@ from tests.actors.scripts import play
 STEPS = 3
 
 
-def config(seed: int, reuse: Literal["all", "one"]) -> RunConfig:
-    return RunConfig(
-        run=RunSection(steps=STEPS, seed=seed),
-        selfplay=SelfPlaySection(
-            references=3, induction_pairs=4, attempts=3, seed_batches=2, solver_reuse=reuse
-        ),
-        learner=LearnerSection(batch_rollouts=4, max_staleness=0, checkpoint_every_steps=100),
-        actors=ActorSection(propose_workers=1, solve_workers=1, execute_workers=1),
+SMALL: dict[str, dict[str, object]] = {
+    "run": {"steps": STEPS},
+    "selfplay": {"references": 3, "induction_pairs": 4, "attempts": 3, "seed_batches": 2},
+    "learner": {"batch_rollouts": 4, "max_staleness": 0, "checkpoint_every_steps": 100},
+    "actors": {"propose_workers": 1, "solve_workers": 1, "execute_workers": 1},
+}
+SWITCHES: dict[str, dict[str, dict[str, object]]] = {
+    "as it comes": {},
+    "another seed": {"run": {"seed": 1}},
+    "one attempt trains": {"selfplay": {"solver_reuse": "one"}},
+    "deduction only": {"selfplay": {"task_types": ["deduction"]}},
+    "no abduction": {"selfplay": {"task_types": ["induction", "deduction"]}},
+}
+"""Ways to play, by what is different."""
+
+
+def config(switches: Mapping[str, Mapping[str, object]]) -> RunConfig:
+    return RunConfig.model_validate(
+        {name: {**section, **switches.get(name, {})} for name, section in SMALL.items()}
     )
 
 
@@ -130,12 +144,9 @@ async def play_with_actors(
     return list(zip(learner.batches, losses, strict=True))
 
 
-@pytest.mark.parametrize("reuse", ["all", "one"])
-@pytest.mark.parametrize("seed", [0, 1])
-async def test_without_staleness_the_actors_equal_algorithm_one(
-    tmp_path: Path, seed: int, reuse: Literal["all", "one"]
-):
-    run = config(seed, reuse)
+@pytest.mark.parametrize("name", SWITCHES)
+async def test_without_staleness_the_actors_equal_algorithm_one(tmp_path: Path, name: str):
+    run = config(SWITCHES[name])
     async with SandboxPool.open(run.sandbox) as sandbox:
         told = await tell_synchronously(run, sandbox)
         played = await play_with_actors(run, sandbox, tmp_path / "azr.sqlite")
@@ -143,4 +154,5 @@ async def test_without_staleness_the_actors_equal_algorithm_one(
     for (told_batch, told_loss), (played_batch, played_loss) in zip(told, played, strict=True):
         assert essence(told_batch) == essence(played_batch)
         assert told_loss == played_loss
+        assert Counter(row.cell for row in played_batch.trajectories) == batch_rows(run)
     assert any(row.reward > 0 for batch, _ in told for row in batch.trajectories)

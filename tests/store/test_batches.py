@@ -141,3 +141,16 @@ async def test_a_checkpoint_belongs_to_a_committed_version(player: Player) -> No
     assert await player.store.latest_durable() == (1, "checkpoints/1")
     with pytest.raises(StoreError, match="never committed"):
         await player.store.mark_durable(2, "checkpoints/2")
+
+
+async def test_a_batch_has_the_cells_that_are_played_and_no_other(url: str) -> None:
+    run = config(selfplay={"task_types": ["deduction"]})
+    async with SqlStore.open(url, run=run) as store:
+        player = Player(store)
+        await player.seed()
+        await player.fill(2)  # rows of the other types are left over, as after a change
+        batch = await store.claim_batch(version=0)
+        assert batch is not None
+        cells = [row.cell for row in batch.trajectories]
+        assert cells == [cell for cell in CELLS for _ in range(2) if cell.task_type == "deduction"]
+    assert_accounted(url)
