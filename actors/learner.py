@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from actors.actor import Drain, PolicyClock, Topic, Wakeups
 from azr.advantages import normalise
 from azr.config import RunConfig
+from azr.play_time import PLAYED_SECONDS_METRIC, PlayTime
 from azr.ports import Learner, Store
 from azr.types import Batch, PolicyVersion, StepResult
 
@@ -27,7 +28,7 @@ type OnStep = Callable[[StepResult], Awaitable[None]]
 
 @dataclass(kw_only=True, eq=False)
 class LearnActor:
-    """Steps until the run's last step or until drained; checkpoints as it goes."""
+    """Steps until the run's last step, the end of its time, or a drain; checkpoints as it goes."""
 
     store: Store
     learner: Learner
@@ -39,11 +40,15 @@ class LearnActor:
     gauges: Gauges
     """Totals of the node (tokens sampled, busy seconds), recorded with every step."""
     on_step: OnStep
+    play_time: PlayTime
+    finished: bool = False
+    """The run came to its own end: its steps or its time are used up."""
     _durable: PolicyVersion = -1
 
     async def run(self) -> None:
         """Learn; then write the final checkpoint and ask the node to drain."""
-        while not self.drain.requested and self.clock.learner < self.config.run.steps:
+        self.play_time.begin()
+        while not self.drain.requested and not self._is_over:
             ticket = self.wakeups.ticket(Topic.READY)
             waiting_since = time.monotonic()
             batch = await self.store.claim_batch(version=self.clock.learner)
@@ -58,8 +63,13 @@ class LearnActor:
                     "seconds": round(time.monotonic() - waiting_since, 3),
                 },
             )
+        self.finished = self._is_over
         self.drain.request()
         await self.checkpoint()
+
+    @property
+    def _is_over(self) -> bool:
+        return self.clock.learner >= self.config.run.steps or self.play_time.is_over
 
     async def checkpoint(self) -> None:
         """Make the current version durable, unless it is already."""
@@ -74,7 +84,11 @@ class LearnActor:
         started = time.monotonic()
         result = await self.learner.train(batch, advantages)
         trained_seconds = time.monotonic() - started
-        result.metrics.update(self.gauges(), **{"learner/step_seconds": trained_seconds})
+        times = {
+            "learner/step_seconds": trained_seconds,
+            PLAYED_SECONDS_METRIC: self.play_time.seconds,
+        }
+        result.metrics.update(self.gauges(), **times)
         await self.store.commit_step(batch, result, advantages)
         self.clock.learner = result.version
         if result.version % self.config.learner.checkpoint_every_steps == 0:

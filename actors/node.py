@@ -36,6 +36,7 @@ from azr.engine.weight_channel import GlooWeightChannel
 from azr.judging import Fits
 from azr.learner.link import LearnerProcess
 from azr.model_path import resolve_model
+from azr.play_time import PLAYED_SECONDS_METRIC, PlayTime
 from azr.progress import BUSY_SECONDS_METRIC
 from azr.run_directory import RunDirectory
 from azr.sandbox import SandboxPool
@@ -92,9 +93,10 @@ class Node:
             if parts.version == 0:
                 await self._unless_drained(evaluator.measure, parts.version)
             await self._unless_drained(self._seed, parts, fits)
+            finished = False
             if not self.drain.requested:
-                await self._play(parts, clock, publisher, fits)
-            if clock.learner > parts.version and clock.learner == self.config.run.steps:
+                finished = await self._play(parts, clock, publisher, fits)
+            if finished and clock.learner > parts.version:
                 await evaluator.measure(clock.learner)
             await parts.store.record_event("node_stopped", owner=self.owner, version=clock.learner)
             return clock.learner
@@ -150,9 +152,14 @@ class Node:
 
     async def _play(
         self, parts: Parts, clock: PolicyClock, publisher: Publisher, fits: Fits
-    ) -> None:
-        """Run the actors until the learner is done; then let held work finish."""
-        learn = self._learn_actor(parts, clock, publisher)
+    ) -> bool:
+        """Run the actors until the learner is done; then let held work finish.
+
+        False if a drain cut the run short.
+        """
+        before = await parts.store.largest_metric(PLAYED_SECONDS_METRIC)
+        play_time = PlayTime.of_minutes(self.config.run.minutes, before_seconds=before or 0.0)
+        learn = self._learn_actor(parts, clock, publisher, play_time)
         async with anyio.create_task_group() as supervisors:
             supervisors.start_soon(self._heartbeat, parts.store)
             supervisors.start_soon(self._spread_news, parts.store)
@@ -163,6 +170,7 @@ class Node:
                 actors.start_soon(learn.run)
             supervisors.cancel_scope.cancel()
         await parts.store.release(self.owner)
+        return learn.finished
 
     def _leasing_actors(
         self, parts: Parts, clock: PolicyClock, fits: Fits
@@ -199,7 +207,9 @@ class Node:
             (executor, counts.execute_workers),
         ]
 
-    def _learn_actor(self, parts: Parts, clock: PolicyClock, publisher: Publisher) -> LearnActor:
+    def _learn_actor(
+        self, parts: Parts, clock: PolicyClock, publisher: Publisher, play_time: PlayTime
+    ) -> LearnActor:
         metrics_log = MetricsLog(self.directory.metrics)
 
         async def on_step(result: StepResult) -> None:
@@ -227,6 +237,7 @@ class Node:
             publish=publisher.publish,
             gauges=gauges,
             on_step=on_step,
+            play_time=play_time,
         )
 
     async def _run_actor(self, actor: LeasingActor, concurrency: int) -> None:

@@ -32,6 +32,10 @@ class RunSection(Section):
     """`tiny` for the model in the package, else a Hugging Face folder."""
     steps: Positive = 200
     """Learner steps of the whole run; resuming continues up to this number."""
+    minutes: Annotated[float, Field(ge=0)] = 0.0
+    """Minutes of self-play after which the run ends, if its steps are not done before;
+    0 = no limit. Starting up and held-out evaluation do not count; a resumed run goes on
+    counting. A step that has begun is finished."""
     seed: int = 0
     """Root of every random choice outside the engine's own sampling."""
 

@@ -45,13 +45,30 @@ class Progress:
     """Share of the time since the first step with a request in flight, 0 to 1."""
     seconds_per_step: float | None = None
     """Mean wall-clock time between recent learner steps."""
+    played_seconds: float = 0.0
+    """Self-play behind the last step, over all restarts."""
+    limit_seconds: float = 0.0
+    """`run.minutes` in seconds; 0 = no limit."""
 
     @property
     def seconds_left(self) -> float | None:
         """At the recent pace; None before there is one."""
         if self.seconds_per_step is None:
             return None
-        return max(0, self.total_steps - self.step) * self.seconds_per_step
+        by_steps = max(0, self.total_steps - self.step) * self.seconds_per_step
+        return min(by_steps, self._time_left) if self.limit_seconds else by_steps
+
+    @property
+    def ends_by_time(self) -> bool:
+        """Whether `run.minutes` will be used up before `run.steps`."""
+        if not self.limit_seconds:
+            return False
+        pace = self.seconds_per_step
+        return pace is None or self._time_left < (self.total_steps - self.step) * pace
+
+    @property
+    def _time_left(self) -> float:
+        return max(0.0, self.limit_seconds - self.played_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +86,8 @@ class RunSummary:
 
     @property
     def finished(self) -> bool:
-        return self.last_step >= self.total_steps
+        """Its steps or its time are used up: without an interruption it ends only then."""
+        return not self.interrupted or self.last_step >= self.total_steps
 
 
 class RunView(Protocol):

@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from azr.play_time import SECONDS_PER_MINUTE
 from azr.progress import Progress, RunView
 from azr.types import Cell, Role, TaskType
 
@@ -70,7 +71,7 @@ class PlainView:
 
 def step_line(progress: Progress) -> str:
     """A learner step in one line; `p/s` is proposer and solver reward."""
-    parts = [f"step {progress.step}/{progress.total_steps}"]
+    parts = [_place(progress, "/")]
     for task_type in TaskType:
         rewards = "/".join(
             _signed(progress.reward.get(Cell(role, task_type)))
@@ -91,12 +92,28 @@ def step_line(progress: Progress) -> str:
 def dashboard(progress: Progress) -> RenderableType:
     """The live table: a bar, what each task type earns, and how the machinery runs."""
     bar = Table.grid(padding=(0, 1))
+    if progress.ends_by_time:
+        total, completed = progress.limit_seconds, progress.played_seconds
+    else:
+        total, completed = float(progress.total_steps), float(progress.step)
     bar.add_row(
-        f"step {progress.step} of {progress.total_steps}",
-        ProgressBar(total=progress.total_steps, completed=progress.step, width=40),
+        _place(progress, " of "),
+        ProgressBar(total=total, completed=completed, width=40),
         f"{duration(progress.elapsed_seconds)} elapsed, {duration(progress.seconds_left)} left",
     )
     return Group(bar, _learning_table(progress), _machinery_table(progress))
+
+
+def _place(progress: Progress, of: str) -> str:
+    """How far the run is, in steps, or in minutes where those end it."""
+    if not progress.ends_by_time:
+        return f"step {progress.step}{of}{progress.total_steps}"
+    played, limit = (
+        seconds / SECONDS_PER_MINUTE
+        for seconds in (progress.played_seconds, progress.limit_seconds)
+    )
+    digits = 0 if limit >= 10 else 1
+    return f"step {progress.step}, {played:.{digits}f}{of}{limit:g} min"
 
 
 def _learning_table(progress: Progress) -> Table:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import anyio
 
 from azr.config import RunConfig, SandboxSection, StoreSection
 from azr.errors import ConfigError, SandboxUnavailableError
+from azr.play_time import SECONDS_PER_MINUTE
 from azr.quota import batch_rows
 from azr.run_directory import MIB, RunDirectory, check_usable
 
@@ -17,6 +19,8 @@ OVERSAMPLING = 2
 """Rollouts stored for each that is trained on: seeds, measurements, stale ones."""
 CHECKPOINT_FACTOR = 8
 """Checkpoint over model files: float32 weights and two moments, from bfloat16 files."""
+FASTEST_STEP_SECONDS = 2.0
+"""A run that is limited by time alone takes no more steps than at this pace."""
 FIXED_MIB = 256
 """Logs, the report, and the database's write-ahead log."""
 
@@ -72,8 +76,14 @@ def _check_jail(config: SandboxSection) -> None:
 def needed_mib(config: RunConfig, model_folder: Path) -> int:
     """A generous estimate of what the run will write, in MiB."""
     model_bytes = sum(file.stat().st_size for file in model_folder.glob("*.safetensors"))
+    steps = config.run.steps
+    if config.run.minutes:
+        longest = config.run.minutes * SECONDS_PER_MINUTE / FASTEST_STEP_SECONDS
+        steps = min(steps, math.ceil(longest))
     # One more than are kept exists while the newest is written.
-    checkpoints = model_bytes * CHECKPOINT_FACTOR * (config.learner.keep_checkpoints + 1)
+    written = steps // config.learner.checkpoint_every_steps + 1
+    kept = min(config.learner.keep_checkpoints, written)
+    checkpoints = model_bytes * CHECKPOINT_FACTOR * (kept + 1)
     tokens = config.prompts.max_prompt_tokens + config.prompts.max_response_tokens
-    rows = config.run.steps * sum(batch_rows(config).values()) * OVERSAMPLING
+    rows = steps * sum(batch_rows(config).values()) * OVERSAMPLING
     return FIXED_MIB + (checkpoints + rows * tokens * BYTES_PER_TOKEN) // MIB

@@ -35,6 +35,10 @@ def run(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Learner steps of the whole run: run.steps.")
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Minutes of self-play, if the steps last longer: run.minutes."),
+    ] = None,
     nodes: Annotated[int, typer.Option(min=1, help="Node runtimes to spread the run over.")] = 1,
     run_dir: Annotated[
         Path | None,
@@ -57,12 +61,13 @@ def run(
     Examples:
       azr run                                   the tiny model on this machine
       azr run --steps 5 --run-dir /tmp/first
+      azr run --steps 100000 --minutes 40       as many steps as 40 minutes of self-play allow
       azr run tiny-cpu --set learner.max_staleness=0 --set run.seed=7
       azr run base --set run.model=/models/Qwen2.5-Coder-3B
       azr run --db postgresql://me@server/azr     a database for several runs and nodes
       azr run --resume runs/tiny-cpu-20260102-030405
     """
-    all_overrides = [*(overrides or []), *_shortcuts(steps=steps, db=db)]
+    all_overrides = [*(overrides or []), *_shortcuts(steps=steps, minutes=minutes, db=db)]
     if resume is None:
         name = config or config_files.DEFAULT_PRESET
         directory = RunDirectory(run_dir or _default_run_dir(name))
@@ -101,7 +106,8 @@ def _play(
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     say(f"run directory: {directory.root}")
-    say(f"model: {config.run.model}, {config.run.steps} learner steps")
+    limit = f" or {config.run.minutes:g} minutes of self-play" if config.run.minutes else ""
+    say(f"model: {config.run.model}, {config.run.steps} learner steps{limit}")
     warning = isolation_warning(config.sandbox)
     if warning:
         say(warning)
@@ -115,9 +121,11 @@ def _play(
     return summary
 
 
-def _shortcuts(*, steps: int | None, db: str | None) -> list[str]:
-    """`--steps` and `--db` as the settings that they stand for."""
+def _shortcuts(*, steps: int | None, minutes: float | None, db: str | None) -> list[str]:
+    """`--steps`, `--minutes` and `--db` as the settings that they stand for."""
     overrides = [] if steps is None else [f"run.steps={steps}"]
+    if minutes is not None:
+        overrides.append(f"run.minutes={minutes}")
     return overrides if db is None else [*overrides, f'store.url="{db}"']
 
 

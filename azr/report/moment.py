@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from azr.play_time import PLAYED_SECONDS_METRIC, SECONDS_PER_MINUTE
 from azr.progress import Progress
 from azr.report.summary import busy_share, seconds_per_step
 from azr.store import queries
@@ -50,6 +51,8 @@ def read_progress(database: Path | Located) -> Progress:
         generated_tokens_per_second=_rate(rates),
         engine_busy_share=busy_share(steps),
         seconds_per_step=seconds_per_step(steps[-RECENT_STEPS:]),
+        played_seconds=steps[-1].metrics.get(PLAYED_SECONDS_METRIC, 0.0) if steps else 0.0,
+        limit_seconds=config.run.minutes * SECONDS_PER_MINUTE,
     )
 
 

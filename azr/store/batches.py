@@ -189,6 +189,14 @@ def record_metrics(
         connection.execute(sa.insert(MetricRow), rows)
 
 
+def largest_metric(connection: sa.Connection, run: RunContext, name: str) -> float | None:
+    """The largest value that a metric ever had, undone steps included; None without any."""
+    largest = sa.select(sa.func.max(MetricRow.value))
+    return connection.execute(
+        largest.where(MetricRow.run_id == run.run_id, MetricRow.name == name)
+    ).scalar()
+
+
 def _drop_stale(connection: sa.Connection, run: RunContext, version: PolicyVersion) -> None:
     oldest_allowed = version - run.config.learner.max_staleness
     stale = {"run": run.run_id, "oldest_allowed": oldest_allowed, "dropped_at": run.now()}

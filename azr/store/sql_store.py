@@ -242,6 +242,10 @@ class SqlStore:
     async def record_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         await self._freely(_RELAXED, batches.record_metrics, step, metrics)
 
+    async def largest_metric(self, name: str) -> float | None:
+        """The largest value that a metric ever had, undone steps included."""
+        return await self._read(batches.largest_metric, name)
+
     # Leases and counts
 
     async def release(self, owner: str) -> None:

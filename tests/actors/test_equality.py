@@ -22,6 +22,7 @@ from actors.seeder import fill_buffers
 from actors.solver import Solver
 from azr.buffers import Buffers
 from azr.config import RunConfig
+from azr.play_time import PLAYED_SECONDS_METRIC, PlayTime
 from azr.quota import batch_rows
 from azr.sandbox import SandboxPool
 from azr.seeding import Seeder
@@ -95,9 +96,14 @@ async def tell_synchronously(run: RunConfig, sandbox: SandboxPool) -> list[tuple
 
 
 async def play_with_actors(
-    run: RunConfig, sandbox: SandboxPool, database: Path
+    run: RunConfig,
+    sandbox: SandboxPool,
+    database: Path,
+    *,
+    learner: CountingLearner,
+    play_time: PlayTime,
 ) -> list[tuple[Batch, float]]:
-    engine, learner = ScriptedEngine(script=play), CountingLearner()
+    engine = ScriptedEngine(script=play)
     drain, wakeups, clock = Drain(), Wakeups(), PolicyClock(learner=0, serving=0)
     losses: list[float] = []
 
@@ -131,6 +137,7 @@ async def play_with_actors(
             publish=publish,
             gauges=dict,
             on_step=keep,
+            play_time=play_time,
         )
 
         async def run_one(actor: LeasingActor[Any]) -> None:
@@ -149,10 +156,34 @@ async def test_without_staleness_the_actors_equal_algorithm_one(tmp_path: Path, 
     run = config(SWITCHES[name])
     async with SandboxPool.open(run.sandbox) as sandbox:
         told = await tell_synchronously(run, sandbox)
-        played = await play_with_actors(run, sandbox, tmp_path / "azr.sqlite")
+        played = await play_with_actors(
+            run,
+            sandbox,
+            tmp_path / "azr.sqlite",
+            learner=CountingLearner(),
+            play_time=PlayTime(limit_seconds=0),
+        )
     assert len(told) == len(played) == STEPS
     for (told_batch, told_loss), (played_batch, played_loss) in zip(told, played, strict=True):
         assert essence(told_batch) == essence(played_batch)
         assert told_loss == played_loss
         assert Counter(row.cell for row in played_batch.trajectories) == batch_rows(run)
     assert any(row.reward > 0 for batch, _ in told for row in batch.trajectories)
+
+
+async def test_a_run_ends_with_the_step_in_which_its_time_is_used_up(tmp_path: Path):
+    run, learner = config({}), CountingLearner()
+    ten_seconds_a_step = PlayTime(
+        limit_seconds=45, before_seconds=30, clock=lambda: 10.0 * len(learner.batches)
+    )
+    database = tmp_path / "azr.sqlite"
+    async with SandboxPool.open(run.sandbox) as sandbox:
+        played = await play_with_actors(
+            run, sandbox, database, learner=learner, play_time=ten_seconds_a_step
+        )
+    assert len(played) == 2 < STEPS
+    async with SqlStore.open(f"sqlite:///{database}", run=run) as store:
+        assert await store.largest_metric(PLAYED_SECONDS_METRIC) == 50
+        await store.recover(0)
+        assert await store.largest_metric(PLAYED_SECONDS_METRIC) == 50, "undone time was played"
+        assert await store.largest_metric("no such metric") is None

@@ -1,6 +1,7 @@
 """Laws of the live view: one line per step in a pipe, every number in the table."""
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -70,6 +71,17 @@ def test_the_table_shows_every_number_even_before_there_are_any():
 def test_time_left_follows_the_recent_pace():
     assert PROGRESS.seconds_left == 18 * 7.5
     assert Progress(step=0, total_steps=30, elapsed_seconds=9).seconds_left is None
+
+
+def test_where_time_ends_the_run_its_minutes_are_the_progress():
+    timed = replace(PROGRESS, limit_seconds=2400, played_seconds=2340)
+    assert timed.ends_by_time
+    assert timed.seconds_left == 60
+    assert step_line(timed).startswith("step 12, 39/40 min | ")
+    console = Console(file=io.StringIO(), width=120)
+    console.print(dashboard(timed))
+    assert "step 12, 39 of 40 min" in written(console)
+    assert not replace(timed, played_seconds=60).ends_by_time, "its steps are done before"
 
 
 def test_a_live_view_leaves_its_notes_and_the_last_table_behind():
