@@ -27,11 +27,11 @@ def refusal(
         if play.reject_reference_programs and _repeats_one(draft, references, play):
             return Rejection(Verdict.NOT_NOVEL, "the program of a reference")
         return None
-    if play.reject_message_code and (leak := _leaked(draft)):
+    if play.reject_message_code and (leak := leaked_code(draft)):
         return Rejection(Verdict.LEAKED_MESSAGE, leak[:80])
     if play.reject_repeated_inputs and _hidden_among_shown(draft):
         return Rejection(Verdict.REPEATED_INPUT)
-    if play.reject_constant_outputs and _constant(draft):
+    if play.reject_constant_outputs and is_constant(draft):
         return Rejection(Verdict.CONSTANT_OUTPUT)
     return None
 
@@ -41,7 +41,7 @@ def _repeats_one(draft: TaskDraft, references: Sequence[Task], play: SelfPlaySec
     return any(program_form(task.program, play.same_program) == form for task in references)
 
 
-def _leaked(draft: TaskDraft) -> str:
+def leaked_code(draft: TaskDraft) -> str:
     """The code in the message: a definition, or a statement of the program; else empty."""
     if found := _CODE.search(draft.message):
         return found[0]
@@ -60,6 +60,7 @@ def _hidden_among_shown(draft: TaskDraft) -> bool:
     return any(arguments_form(example.arguments) in shown for example in draft.hidden)
 
 
-def _constant(draft: TaskDraft) -> bool:
+def is_constant(draft: TaskDraft) -> bool:
+    """Whether all outputs are equal."""
     first, *others = draft.examples
     return all(equal(first.output, example.output) for example in others)
