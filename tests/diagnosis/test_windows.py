@@ -41,7 +41,7 @@ def task(program: str, output: object = 1, *, task_type: TaskType = DEDUCTION) -
     return Task(task_id=next(_ids), task_type=task_type, program=program, examples=pairs)
 
 
-def row(cell: Cell, judgement: Judgement, **facts: Any) -> TrainedRow:
+def row(cell: Cell, judgement: Judgement, **facts: Any) -> TrainedRow:  # noqa: ANN401 -- of each kind
     plain: dict[str, Any] = {
         "verdict": "ok",
         "reward": 0.0,
