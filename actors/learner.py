@@ -80,7 +80,8 @@ class LearnActor:
         self._durable = self.clock.learner
 
     async def _step(self, batch: Batch) -> None:
-        advantages = normalise(batch, whitening=self.config.learner.whitening)
+        learner = self.config.learner
+        advantages = normalise(batch, whitening=learner.whitening, baseline=learner.baseline)
         started = time.monotonic()
         result = await self.learner.train(batch, advantages)
         trained_seconds = time.monotonic() - started

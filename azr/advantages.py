@@ -4,6 +4,14 @@ A = (r - mean) / std over the cell's rows of the batch (arXiv 2505.03335, sectio
 The six cells never mix: a proposer's reward and a solver's have different scales, and
 so have the three task types. The response's tokens share the one advantage. lambda, the
 proposer's weight, is no part of it; it enters the loss (`azr.losses`).
+
+With `baseline="task"` a solver's row i is compared with the other n - 1 rows of its task
+in the batch, leaving itself out, on the scale of its cell:
+
+    A_i = (r_i - mean_{j != i} r_j) / std = (n r_i - sum_j r_j) / ((n - 1) std)
+
+which is exactly 0 where all attempts at a task earned the same. A row that is alone with
+its task has nothing to be compared with but its cell; so has every proposal.
 """
 
 from __future__ import annotations
@@ -13,9 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from azr.types import Batch, Cell, Trajectory
+from azr.types import Batch, Cell, Role, Trajectory
 
 type Whitening = Literal["sequence", "token"]
+type Baseline = Literal["cell", "task"]
 
 VARIANCE_FLOOR = 1e-8
 """Added to the token-weighted variance, as the official code does."""
@@ -30,7 +39,7 @@ class Moments:
     """0 when all rewards are equal."""
 
 
-def normalise(batch: Batch, *, whitening: Whitening) -> list[float]:
+def normalise(batch: Batch, *, whitening: Whitening, baseline: Baseline = "cell") -> list[float]:
     """Advantages in the order of `batch.trajectories`.
 
     Args:
@@ -39,13 +48,20 @@ def normalise(batch: Batch, *, whitening: Whitening) -> list[float]:
             deviation (the paper's formula). "token" counts a row as often as its
             response has tokens and uses the sample variance over tokens, so long
             responses set the scale (the official code).
+        baseline: "cell" subtracts the cell's mean; "task" subtracts from a solver's
+            reward the mean of the other rows of its task, all counting once.
     """
     measure = _token_moments if whitening == "token" else _row_moments
     moments = {
         cell: measure([batch.trajectories[index] for index in members])
         for cell, members in _members(batch).items()
     }
-    return [_standardise(row.reward, moments[row.cell]) for row in batch.trajectories]
+    advantages = [_standardise(row.reward, moments[row.cell]) for row in batch.trajectories]
+    if baseline == "task":
+        for index, margin in _margins(batch).items():
+            std = moments[batch.trajectories[index].cell].std
+            advantages[index] = margin / std if std else 0.0
+    return advantages
 
 
 def reward_metrics(batch: Batch, advantages: Sequence[float]) -> dict[str, float]:
@@ -78,6 +94,22 @@ def _members(batch: Batch) -> dict[Cell, list[int]]:
     for index, row in enumerate(batch.trajectories):
         members.setdefault(row.cell, []).append(index)
     return members
+
+
+def _margins(batch: Batch) -> dict[int, float]:
+    """Reward minus the mean of the task's other rows, for rows that have company."""
+    groups: dict[tuple[Cell, int], list[int]] = {}
+    for index, row in enumerate(batch.trajectories):
+        if row.cell.role is Role.SOLVE:
+            groups.setdefault((row.cell, row.group), []).append(index)
+    margins: dict[int, float] = {}
+    for members in groups.values():
+        rewards = [batch.trajectories[index].reward for index in members]
+        total, others = math.fsum(rewards), len(members) - 1
+        for index, reward in zip(members, rewards, strict=True):
+            if others:
+                margins[index] = (len(members) * reward - total) / others
+    return margins
 
 
 def _row_moments(rows: Sequence[Trajectory]) -> Moments:

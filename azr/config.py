@@ -138,6 +138,9 @@ class LearnerSection(Section):
     batch_rollouts: Positive = 64
     """B: rollouts in one step of each of the six cells, or of those that are played
     (`selfplay.task_types`)."""
+    solve_rollouts: Annotated[int, Field(ge=0)] = 0
+    """S: rows of each solve cell in one step; 0 = as many as `batch_rollouts`. With
+    `selfplay.attempts` times that, every attempt at every valid task trains."""
     max_staleness: Annotated[int, Field(ge=0)] = 4
     """Versions that the oldest token of a row may lag at the claim; 0 = synchronous."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-6
@@ -157,6 +160,14 @@ class LearnerSection(Section):
     entropy_coefficient: Annotated[float, Field(ge=0)] = 0.0
     whitening: Literal["sequence", "token"] = "sequence"
     """TRR++ statistics over sequences (paper) or response tokens (official code)."""
+    baseline: Literal["cell", "task"] = "cell"
+    """What a solver's reward is compared with: the mean of its cell (TRR++), or that of
+    the other attempts at its task in the batch, so that the advantage says which attempt
+    was better and not which task was easier (`azr.advantages`)."""
+    skip_zero_advantage: bool = False
+    """Spare rows whose advantage is exactly 0 the forward and backward pass. They have no
+    policy gradient, but this also leaves out their share of the entropy bonus and of
+    DPPO's pull towards the behaviour policy; other rows' weights stay as they were."""
     micro_batch_tokens: Positive = 4096
     """Tokens of one packed forward and backward pass."""
     dtype: Literal["float32", "bfloat16"] = "float32"

@@ -111,11 +111,13 @@ def micro_batches(
     weights: Sequence[float],
     *,
     budget_tokens: int,
+    skip_zero_advantage: bool = False,
 ) -> list[MicroBatch]:
     """Cut a batch into packed micro-batches of at most `budget_tokens` inputs each.
 
     A row longer than the budget is a micro-batch of its own; a row without response
-    tokens has nothing to learn from and is left out. Raises ValueError if a row's
+    tokens has nothing to learn from and is left out, and with `skip_zero_advantage` so
+    is one whose advantage is 0, unless that would leave nothing. Raises ValueError if a row's
     behaviour log-probs are not one per sampled token, or a prompt is empty.
     """
     rows = batch.trajectories
@@ -130,6 +132,9 @@ def micro_batches(
     inputs = [
         len(row.prompt_token_ids) + len(row.token_ids) - 1 if row.token_ids else 0 for row in rows
     ]
+    if skip_zero_advantage:
+        teaching = [size if advantages[index] else 0 for index, size in enumerate(inputs)]
+        inputs = teaching if any(teaching) else inputs
     return [
         _micro_batch(batch, members, advantages, weights)
         for members in first_fit_decreasing(inputs, budget_tokens)

@@ -1,11 +1,12 @@
-"""How many solver attempts a judged proposal brings: credits, so that cells stay level.
+"""How many rows a batch has, and how many solver attempts a judged proposal brings.
 
-A batch holds B rows of each cell, so every judged proposal, valid or not, is a
-credit for one training row of its type's solve cell. A valid task spends the
-credits at hand, up to its attempts; credits that no task could spend (all of a
-batch's proposals invalid, say) are spent on older tasks as soon as a batch's worth
-of proposals is judged. Training rows thus never outrun the batches that consume
-them, and none is dropped for being surplus (spec: replay when fresh tasks are short).
+A batch holds B rows of each propose cell and S of each solve cell. Every judged
+proposal, valid or not, is therefore a credit for S / B training rows of its type's
+solve cell. A valid task spends the credits at hand, up to its attempts; credits that
+no task could spend (all of a batch's proposals invalid, say) are spent on older tasks
+as soon as a batch's worth of proposals is judged. Training rows thus never outrun the
+batches that consume them, and none is dropped for being surplus (spec: replay when
+fresh tasks are short). What is replayed comes in whole groups, as new tasks do.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from azr.config import RunConfig
-from azr.types import CELLS, Cell, TaskType
+from azr.types import Cell, Role, TaskType
 
 
 def played_types(config: RunConfig) -> tuple[TaskType, ...]:
@@ -22,10 +23,18 @@ def played_types(config: RunConfig) -> tuple[TaskType, ...]:
     return tuple(kind for kind in TaskType if kind in config.selfplay.task_types)
 
 
+def cell_rows(config: RunConfig, role: Role) -> int:
+    """Rows of one cell of this role in one batch: B or S."""
+    learner = config.learner
+    if role is Role.PROPOSE:
+        return learner.batch_rollouts
+    return learner.solve_rollouts or learner.batch_rollouts
+
+
 def batch_rows(config: RunConfig) -> dict[Cell, int]:
     """Rows of each cell in one batch, cells in the order in which it lists them."""
-    size = config.learner.batch_rollouts
-    return {cell: size for cell in CELLS if cell.task_type in config.selfplay.task_types}
+    types = played_types(config)
+    return {Cell(role, kind): cell_rows(config, role) for role in Role for kind in types}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,7 @@ def plan_attempts(
     on_order: int,
     attempts: int,
     batch_rollouts: int,
+    solve_rollouts: int,
     reuse: Literal["all", "one"],
 ) -> AttemptPlan:
     """Plan the solver attempts that a proposal's judgement calls for.
@@ -57,9 +67,10 @@ def plan_attempts(
         on_order: unclaimed training rows of the type's solve cell, sampled or not.
         attempts: G, attempts that measure one task.
         batch_rollouts: B.
+        solve_rollouts: S.
         reuse: "all" trains on measuring attempts, "one" on one more attempt a task.
     """
-    credit = max(0, judged - on_order)
+    credit = max(0, judged * solve_rollouts // batch_rollouts - on_order)
     train = measure = 0
     if valid and reuse == "all":
         train = min(attempts, credit)
@@ -67,6 +78,11 @@ def plan_attempts(
     elif valid:
         train = min(1, credit)
         measure = attempts
-    due = judged // batch_rollouts * batch_rollouts
+    due = judged // batch_rollouts * solve_rollouts
     replay = max(0, due - on_order - train)
     return AttemptPlan(train=train, measure=measure, replay=replay)
+
+
+def replay_group(config: RunConfig) -> int:
+    """Attempts at one replayed task: as many as at a new one, where these are trained on."""
+    return config.selfplay.attempts if config.selfplay.solver_reuse == "all" else 1

@@ -22,10 +22,15 @@ def draw_without_replacement(population: int, count: int, seed: int) -> list[int
     return random.Random(seed).sample(range(population), min(count, population))  # noqa: S311
 
 
-def draw_for_replay(population: int, count: int, seed: int) -> list[int]:
-    """`count` indices below `population`: distinct while they last, then repeated."""
+def draw_for_replay(population: int, count: int, seed: int, *, group_size: int = 1) -> list[int]:
+    """`count` indices below `population`, each `group_size` times in a row.
+
+    Distinct while they last, then repeated; the last group may be cut. Empty if the
+    population is.
+    """
+    num_groups = -(-count // group_size)
     rng = random.Random(seed)  # noqa: S311
-    indices: list[int] = []
-    while population and len(indices) < count:
-        indices += rng.sample(range(population), min(count - len(indices), population))
-    return indices
+    drawn: list[int] = []
+    while population and len(drawn) < num_groups:
+        drawn += rng.sample(range(population), min(num_groups - len(drawn), population))
+    return [index for index in drawn for _ in range(group_size)][:count]

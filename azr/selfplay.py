@@ -20,7 +20,7 @@ from azr.buffers import Buffers
 from azr.config import RunConfig
 from azr.judging import Fits, judge_attempt, judge_proposal, sampling_request
 from azr.ports import Engine, Learner, Sandbox
-from azr.quota import batch_rows, plan_attempts, played_types
+from azr.quota import batch_rows, cell_rows, plan_attempts, played_types, replay_group
 from azr.rewards import learnability_reward, rejected_reward, solver_reward
 from azr.seeds import derive_seed, draw_for_replay
 from azr.types import (
@@ -76,7 +76,8 @@ class SelfPlay:
             version=self.version,
             trajectories=tuple(row for cell in batch_rows(self.config) for row in rows[cell]),
         )
-        advantages = normalise(batch, whitening=self.config.learner.whitening)
+        learner = self.config.learner
+        advantages = normalise(batch, whitening=learner.whitening, baseline=learner.baseline)
         result = await self.learner.train(batch, advantages)
         self.version = result.version
         return batch, result
@@ -84,7 +85,8 @@ class SelfPlay:
     async def _propose(self, task_type: TaskType) -> list[_Proposed]:
         """B proposals of one type, validated; duplicates of the buffer have no task."""
         admissions = [
-            self._admit(Role.PROPOSE, task_type) for _ in range(self.config.learner.batch_rollouts)
+            self._admit(Role.PROPOSE, task_type)
+            for _ in range(cell_rows(self.config, Role.PROPOSE))
         ]
         completions = await self._sample(admissions)
         proposals: list[_Proposed] = []
@@ -111,7 +113,8 @@ class SelfPlay:
                 judged=judged,
                 on_order=on_order,
                 attempts=self.config.selfplay.attempts,
-                batch_rollouts=self.config.learner.batch_rollouts,
+                batch_rollouts=cell_rows(self.config, Role.PROPOSE),
+                solve_rollouts=cell_rows(self.config, Role.SOLVE),
                 reuse=reuse,
             )
             for _ in range(plan.train):
@@ -121,16 +124,17 @@ class SelfPlay:
                 purpose = Purpose.MEASURE
                 admission = self._admit(Role.SOLVE, task_type, task=proposal.task, purpose=purpose)
                 attempts.append((admission, proposal))
-            pool = self.buffers.drawable(task_type, self.version)
-            seed = derive_seed(
-                self.config.run.seed, "replay", task_type, self.slots[Cell(Role.SOLVE, task_type)]
-            )
-            attempts.extend(
-                (self._admit(Role.SOLVE, task_type, task=pool[i]), None)
-                for i in draw_for_replay(len(pool), plan.replay, seed)
-            )
+            attempts += [(item, None) for item in self._replay(task_type, plan.replay)]
             on_order += plan.train + plan.replay
         return attempts
+
+    def _replay(self, task_type: TaskType, count: int) -> list[Admission]:
+        """Attempts at older tasks."""
+        pool = self.buffers.drawable(task_type, self.version)
+        slot = self.slots[Cell(Role.SOLVE, task_type)]
+        seed = derive_seed(self.config.run.seed, "replay", task_type, slot)
+        drawn = draw_for_replay(len(pool), count, seed, group_size=replay_group(self.config))
+        return [self._admit(Role.SOLVE, task_type, task=pool[index]) for index in drawn]
 
     async def _solve(
         self, attempts: Sequence[tuple[Admission, _Proposed | None]]

@@ -2,6 +2,8 @@ import math
 import statistics
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from azr.advantages import normalise, reward_metrics
 from azr.types import CELLS, Batch, Cell, Role, TaskType, Trajectory
@@ -10,7 +12,7 @@ SOLVE = Cell(Role.SOLVE, TaskType.DEDUCTION)
 PROPOSE = Cell(Role.PROPOSE, TaskType.INDUCTION)
 
 
-def row(cell: Cell, reward: float, tokens: int = 3) -> Trajectory:
+def row(cell: Cell, reward: float, tokens: int = 3, *, task: int = 0) -> Trajectory:
     return Trajectory(
         rollout_id=0,
         cell=cell,
@@ -19,7 +21,7 @@ def row(cell: Cell, reward: float, tokens: int = 3) -> Trajectory:
         behaviour_logprobs=(-1.0,) * tokens,
         reward=reward,
         staleness=0,
-        group=0,
+        group=task,
     )
 
 
@@ -66,6 +68,34 @@ def test_a_row_without_tokens_has_no_say_in_token_whitening() -> None:
     rows = [row(SOLVE, 1.0, 2), row(SOLVE, 0.0, 2), row(SOLVE, 50.0, 0)]
     found = normalise(batch(*rows), whitening="token")
     assert found[:2] == pytest.approx(normalise(batch(*rows[:2]), whitening="token"))
+
+
+def test_a_task_baseline_compares_attempts_at_the_same_task() -> None:
+    rewards = {1: [1.0, -0.5, -1.0], 2: [1.0, 1.0], 3: [-0.5]}
+    rows = [row(SOLVE, r, task=task) for task, some in rewards.items() for r in some]
+    everything = [r for some in rewards.values() for r in some]
+    mean, std = statistics.fmean(everything), statistics.pstdev(everything)
+    expected = [1.0 + 0.75, -0.5 - 0.0, -1.0 - 0.25, 0.0, 0.0, -0.5 - mean]
+    found = normalise(batch(*rows), whitening="sequence", baseline="task")
+    assert found == pytest.approx([margin / std for margin in expected])
+
+
+@given(
+    reward=st.floats(-1, 1, allow_nan=False),
+    attempts=st.integers(2, 16),
+    whitening=st.sampled_from(["sequence", "token"]),
+)
+def test_equal_rewards_of_a_task_have_advantages_of_exactly_zero(reward, attempts, whitening):
+    rows = [row(SOLVE, reward, task=1)] * attempts + [row(SOLVE, 1.0, task=2)]
+    found = normalise(batch(*rows), whitening=whitening, baseline="task")
+    assert found[:attempts] == [0.0] * attempts
+
+
+def test_proposals_and_other_types_keep_the_baseline_of_their_cell() -> None:
+    other = Cell(Role.SOLVE, TaskType.ABDUCTION)  # task ids of two types never meet
+    rows = [row(PROPOSE, 1.0), row(PROPOSE, 0.0), row(SOLVE, 1.0), row(other, 0.0)]
+    found = [normalise(batch(*rows), whitening="sequence", baseline=b) for b in ("cell", "task")]
+    assert found[0] == found[1]
 
 
 def test_both_means_are_reported() -> None:

@@ -36,6 +36,7 @@ METRICS: dict[str, Metric] = {
     "staleness_mean": Metric("versions", "mean over response tokens"),
     "tokens": Metric("tokens", "response tokens trained on"),
     "micro_batches": Metric("1", "forward and backward passes"),
+    "rows": Metric("1", "rows in these; the rest had no tokens, or were spared"),
     "step_seconds": Metric("s", "the whole step inside the learner process"),
     "reward": Metric("1", "mean reward of a cell, by row"),
     "reward_tokens": Metric("1", "mean reward of a cell, by response token"),

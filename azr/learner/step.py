@@ -87,7 +87,11 @@ class Trainer:
             propose_weight=self.config.selfplay.propose_weight,
         )
         micro_batches = packing.micro_batches(
-            batch, advantages, weights, budget_tokens=learner.micro_batch_tokens
+            batch,
+            advantages,
+            weights,
+            budget_tokens=learner.micro_batch_tokens,
+            skip_zero_advantage=learner.skip_zero_advantage,
         )
         if not micro_batches:
             return Refusal(f"batch {batch.batch_id} has no response tokens")
@@ -107,6 +111,7 @@ class Trainer:
             "loss": loss,
             "gradient_norm": norm,
             "micro_batches": float(len(micro_batches)),
+            "rows": float(sum(len(each.packed.lengths) for each in micro_batches)),
             **ratio_metrics(
                 parts, ratio_cap=learner.ratio_cap, max_staleness=learner.max_staleness
             ),

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from azr.errors import StoreError
-from azr.quota import batch_rows
+from azr.quota import batch_rows, played_types
+from azr.store import admissions
 from azr.store.codec import decode_ids, decode_logprobs, finite
 from azr.store.context import RunContext
 from azr.store.leases import picked
@@ -23,13 +25,15 @@ from azr.store.models import (
     RolloutRow,
     RunRow,
 )
-from azr.store.states import BatchState, LineageState, RolloutState
+from azr.store.orders import order_attempts
+from azr.store.states import AdmissionState, BatchState, LineageState, RolloutState
 from azr.types import (
     CELLS,
     Batch,
     Cell,
     DropReason,
     PolicyVersion,
+    Purpose,
     Role,
     StepResult,
     Trajectory,
@@ -43,28 +47,51 @@ _DROP_STALE = (
     sa.update(RolloutRow)
     .where(*_READY, RolloutRow.staleness_version < sa.bindparam("oldest_allowed"))
     .values(state=RolloutState.DROPPED, drop_reason=DropReason.STALE)
+    .returning(RolloutRow.role, RolloutRow.task_type)
 )
 _COUNT_READY = (
     sa.select(RolloutRow.role, RolloutRow.task_type, sa.func.count())
     .where(*_READY)
     .group_by(RolloutRow.role, RolloutRow.task_type)
 )
-_CLAIM = (
-    sa.update(RolloutRow)
-    .where(
-        picked(
-            sa.select(RolloutRow.rollout_id)
-            .where(
-                *_READY,
-                RolloutRow.role == sa.bindparam("of_role"),
-                RolloutRow.task_type == sa.bindparam("of_type"),
-            )
-            .order_by(RolloutRow.admission_id)
-            .limit(sa.bindparam("size", type_=sa.Integer))
-            .with_for_update()
+
+
+def _claim_first(*order: sa.ColumnElement[Any] | InstrumentedAttribute[int | None]) -> sa.Update:
+    """Claim a cell's first READY rows in this order."""
+    first = (
+        sa.select(RolloutRow.rollout_id)
+        .where(
+            *_READY,
+            RolloutRow.role == sa.bindparam("of_role"),
+            RolloutRow.task_type == sa.bindparam("of_type"),
         )
+        .order_by(*order)
+        .limit(sa.bindparam("size", type_=sa.Integer))
+        .with_for_update()
     )
-    .values(state=RolloutState.CLAIMED)
+    return sa.update(RolloutRow).where(picked(first)).values(state=RolloutState.CLAIMED)
+
+
+def _awaited(
+    table: type[AdmissionRow | RolloutRow], states: Sequence[AdmissionState | RolloutState]
+) -> sa.Select[int | None]:
+    """Tasks of the cell with training attempts in these states."""
+    return sa.select(table.task_id).where(
+        table.run_id == sa.bindparam("run"),
+        table.state.in_(states),
+        table.role == sa.bindparam("of_role"),
+        table.task_type == sa.bindparam("of_type"),
+        table.purpose == Purpose.TRAIN,
+    )
+
+
+# Attempts at one task are admitted together, so the order of admission keeps them
+# together too, unless a batch is claimed while some of them are still on their way.
+_CLAIM = _claim_first(RolloutRow.admission_id)
+_CLAIM_WHOLE_GROUPS = _claim_first(
+    RolloutRow.task_id.in_(_awaited(AdmissionRow, admissions.WAITING)),
+    RolloutRow.task_id.in_(_awaited(aliased(RolloutRow), [RolloutState.GENERATED])),
+    RolloutRow.admission_id,
 )
 _MEMBERS = (
     sa.select(
@@ -102,7 +129,7 @@ def claim(connection: sa.Connection, run: RunContext, *, version: PolicyVersion)
     for cell, size in sizes.items():
         oldest = {"run": run.run_id, "of_role": cell.role, "of_type": cell.task_type, "size": size}
         fate = {"batch_id": batch_id, "claimed_at": claimed_at}
-        claimed = connection.execute(_CLAIM, oldest | fate).rowcount
+        claimed = connection.execute(_claim_of(run, cell), oldest | fate).rowcount
         if claimed != size:
             raise StoreError(f"only {claimed} of {size} {cell} rollouts could be claimed")
     return Batch(
@@ -110,6 +137,12 @@ def claim(connection: sa.Connection, run: RunContext, *, version: PolicyVersion)
         version=version,
         trajectories=_trajectories(connection, batch_id, version),
     )
+
+
+def _claim_of(run: RunContext, cell: Cell) -> sa.Update:
+    """Rows that are compared with others of their task had better come with them."""
+    compared = run.config.learner.baseline == "task" and cell.role is Role.SOLVE
+    return _CLAIM_WHOLE_GROUPS if compared else _CLAIM
 
 
 def commit(
@@ -200,7 +233,10 @@ def largest_metric(connection: sa.Connection, run: RunContext, name: str) -> flo
 def _drop_stale(connection: sa.Connection, run: RunContext, version: PolicyVersion) -> None:
     oldest_allowed = version - run.config.learner.max_staleness
     stale = {"run": run.run_id, "oldest_allowed": oldest_allowed, "dropped_at": run.now()}
-    connection.execute(_DROP_STALE, stale)
+    dropped = {Cell(*row) for row in connection.execute(_DROP_STALE, stale)}
+    for task_type in played_types(run.config):
+        if Cell(Role.SOLVE, task_type) in dropped:
+            order_attempts(connection, run, task_type, None, task_id=None)
 
 
 def _ready_counts(connection: sa.Connection, run: RunContext) -> dict[Cell, int]:

@@ -20,6 +20,7 @@ from itertools import accumulate
 import sqlalchemy as sa
 
 from azr.eviction import kept_range, reservoir_slot
+from azr.quota import replay_group
 from azr.seeds import derive_seed, draw_for_replay, draw_without_replacement
 from azr.store.context import RunContext
 from azr.store.models import ReservoirSlotRow, TaskBlockRow, TaskRow
@@ -195,8 +196,11 @@ def draw_references(
 def draw_replays(
     connection: sa.Connection, run: RunContext, pool: Pool, count: int, seed: int
 ) -> list[int]:
-    """Ids of older tasks to attempt again; empty if the pool is."""
-    return _ids_at(connection, run, pool, draw_for_replay(pool.size, count, seed))
+    """Ids of older tasks, one for each attempt to make again; empty if the pool is."""
+    group_size = replay_group(run.config)
+    indices = draw_for_replay(pool.size, count, seed, group_size=group_size)
+    ids = _ids_at(connection, run, pool, indices[::group_size])
+    return [task_id for task_id in ids for _ in range(group_size)][:count]
 
 
 def _part(

@@ -49,7 +49,12 @@ _FAIL = (
     sa.update(RolloutRow)
     .where(*_THIS, RolloutRow.state == RolloutState.GENERATED)
     .values(failures=RolloutRow.failures + 1, owner=None, lease_until=None)
-    .returning(RolloutRow.failures, RolloutRow.measures)
+    .returning(
+        RolloutRow.failures,
+        RolloutRow.measures,
+        RolloutRow.role,
+        RolloutRow.task_type,
+    )
 )
 _BECAME = sa.select(TaskRow.task_id).where(TaskRow.proposal_id == sa.bindparam("this"))
 _ADMITTED_AT = sa.select(AdmissionRow.version).where(
@@ -230,6 +235,8 @@ def fail_rollout(connection: sa.Connection, run: RunContext, rollout_id: int) ->
     _drop(connection, run, rollout_id, RolloutState.GENERATED, DropReason.SANDBOX_FAILED)
     if row.measures is not None:
         _leave_group(connection, run, row.measures)
+    if row.role is Role.SOLVE:  # a batch that counted on it would wait for ever
+        order_attempts(connection, run, row.task_type, None, task_id=None)
 
 
 def _leave_group(connection: sa.Connection, run: RunContext, proposal_id: int) -> None:

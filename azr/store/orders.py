@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from azr.quota import plan_attempts
+from azr.quota import cell_rows, plan_attempts
 from azr.seeds import derive_seed
 from azr.store import admissions, buffers
 from azr.store.context import RunContext
@@ -20,11 +20,15 @@ def order_attempts(
     connection: sa.Connection,
     run: RunContext,
     task_type: TaskType,
-    proposal_id: int,
+    proposal_id: int | None,
     *,
     task_id: int | None,
 ) -> int:
-    """Admit the attempts that a judgement calls for; returns how many measure it."""
+    """Admit the attempts that a judgement calls for; returns how many measure it.
+
+    Without a proposal, as when a training row was lost: what the earlier judgements
+    still call for.
+    """
     config = run.config
     cell = Cell(Role.SOLVE, task_type)
     census = admissions.census(connection, run)
@@ -33,7 +37,8 @@ def order_attempts(
         judged=census.num(Cell(Role.PROPOSE, task_type), *SETTLING),
         on_order=census.outstanding(cell) - census.num(cell, RolloutState.CLAIMED),
         attempts=config.selfplay.attempts,
-        batch_rollouts=config.learner.batch_rollouts,
+        batch_rollouts=cell_rows(config, Role.PROPOSE),
+        solve_rollouts=cell_rows(config, Role.SOLVE),
         reuse=config.selfplay.solver_reuse,
     )
     version = admissions.learner_version(connection, run)

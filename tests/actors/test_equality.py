@@ -46,6 +46,12 @@ SWITCHES: dict[str, dict[str, dict[str, object]]] = {
     "another seed": {"run": {"seed": 1}},
     "one attempt trains": {"selfplay": {"solver_reuse": "one"}},
     "deduction only": {"selfplay": {"task_types": ["deduction"]}},
+    "all attempts train": {"learner": {"solve_rollouts": 12}},
+    "fewer solve rows, one attempt trains": {
+        "selfplay": {"solver_reuse": "one"},
+        "learner": {"solve_rollouts": 3},
+    },
+    "against the task": {"learner": {"solve_rollouts": 7, "baseline": "task"}},
     "no abduction": {"selfplay": {"task_types": ["induction", "deduction"]}},
 }
 """Ways to play, by what is different."""

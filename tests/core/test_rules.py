@@ -29,10 +29,11 @@ def test_the_composite_reward_is_equation_six():
 @given(
     valid=st.lists(st.booleans(), min_size=8, max_size=8),
     attempts=st.integers(1, 10),
+    solve_rollouts=st.integers(1, 40),
     reuse=st.sampled_from(["all", "one"]),
 )
 def test_a_batch_of_judged_proposals_orders_exactly_a_batch_of_solver_rows(
-    valid: list[bool], attempts: int, reuse: str
+    valid: list[bool], attempts: int, solve_rollouts: int, reuse: str
 ):
     on_order = 0
     for judged, is_valid in enumerate(valid, start=1):
@@ -42,14 +43,15 @@ def test_a_batch_of_judged_proposals_orders_exactly_a_batch_of_solver_rows(
             on_order=on_order,
             attempts=attempts,
             batch_rollouts=8,
+            solve_rollouts=solve_rollouts,
             reuse=reuse,  # ty: ignore[invalid-argument-type]
         )
         on_order += plan.train + plan.replay
-        assert on_order <= judged
+        assert on_order <= judged * solve_rollouts // 8
         measuring = plan.train + plan.measure if reuse == "all" else plan.measure
         assert measuring == (attempts if is_valid else 0)
         assert plan.replay == 0 or judged == len(valid)
-    assert on_order == len(valid)
+    assert on_order == solve_rollouts
 
 
 def test_a_synchronous_run_admits_one_batch_and_waits_for_its_weights():
@@ -90,15 +92,23 @@ def test_draws_depend_on_their_purpose_only():
     assert derive_seed(0, "a", "b") != derive_seed(0, "ab")
 
 
-@given(population=st.integers(0, 50), count=st.integers(0, 20), seed=st.integers(0, 99))
+@given(
+    population=st.integers(0, 50),
+    count=st.integers(0, 20),
+    group_size=st.integers(1, 9),
+    seed=st.integers(0, 99),
+)
 def test_references_are_distinct_and_replay_never_runs_short(
-    population: int, count: int, seed: int
+    population: int, count: int, group_size: int, seed: int
 ):
     drawn = draw_without_replacement(population, count, seed)
     assert len(set(drawn)) == len(drawn) == min(count, population)
-    replayed = draw_for_replay(population, count, seed)
+    replayed = draw_for_replay(population, count, seed, group_size=group_size)
     assert len(replayed) == (count if population else 0)
-    assert len(set(replayed[:population])) == min(count, population)
+    groups = [replayed[i : i + group_size] for i in range(0, len(replayed), group_size)]
+    assert all(len(set(group)) == 1 for group in groups)
+    firsts = [group[0] for group in groups][:population]
+    assert len(set(firsts)) == len(firsts)
 
 
 def test_references_are_drawn_uniformly():

@@ -73,7 +73,8 @@ async def tell(config: RunConfig, scratch: Path) -> list[dict[str, object]]:
 
 
 def _rows(batch: Batch, config: RunConfig, replica: VllmReplica) -> list[list[object]]:
-    advantages = normalise(batch, whitening=config.learner.whitening)
+    learner = config.learner
+    advantages = normalise(batch, whitening=learner.whitening, baseline=learner.baseline)
     tokenizer = replica.llm.get_tokenizer()
     return [
         [

@@ -65,6 +65,33 @@ def test_micro_batching_never_changes_the_gradient(
             torch.testing.assert_close(one, many, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize("loss", sorted(set(OBJECTIVES) - {"dppo_tv"}))
+def test_sparing_rows_without_advantage_never_changes_the_gradient(
+    model_path: Path, config: RunConfig, batch_at: BatchAt, loss
+) -> None:
+    batch, found, num_rows = batch_at(0), [], []
+    given = [a if i % 3 else 0.0 for i, a in enumerate(advantages(batch))]
+    assert given.count(0.0) < len(given)
+    for skip in (False, True):
+        changed = with_learner(config, loss=loss, skip_zero_advantage=skip)
+        of = trainer(model_path, changed)
+        result = of.train(batch, given)
+        assert isinstance(result, StepResult)
+        num_rows.append(result.metrics["rows"])
+        found.append((result.metrics["loss"], result.metrics["gradient_norm"]))
+    assert found[0] == pytest.approx(found[1], rel=1e-4, abs=1e-6)
+    assert num_rows == [len(given), len(given) - given.count(0.0)]
+
+
+def test_a_batch_without_any_advantage_is_a_step_all_the_same(
+    model_path: Path, config: RunConfig, batch_at: BatchAt
+) -> None:
+    of = trainer(model_path, with_learner(config, skip_zero_advantage=True))
+    result = of.train(batch_at(0), [0.0] * len(batch_at(0).trajectories))
+    assert isinstance(result, StepResult)
+    assert result.metrics["rows"] == len(batch_at(0).trajectories)
+
+
 def test_a_step_makes_rewarded_tokens_likelier_and_punished_ones_less_likely(
     model_path: Path, config: RunConfig, batch_at: BatchAt
 ) -> None:

@@ -1,8 +1,10 @@
+from collections import Counter
+
 import pytest
 
 from azr.errors import StoreError
 from azr.store import SqlStore
-from azr.types import CELLS, Role, StepResult, TaskType
+from azr.types import CELLS, Purpose, Role, StepResult, TaskType
 from tests.store.store_play import Player, assert_accounted, completion, config, one, select
 
 
@@ -153,4 +155,65 @@ async def test_a_batch_has_the_cells_that_are_played_and_no_other(url: str) -> N
         assert batch is not None
         cells = [row.cell for row in batch.trajectories]
         assert cells == [cell for cell in CELLS for _ in range(2) if cell.task_type == "deduction"]
+    assert_accounted(url)
+
+
+async def test_a_batch_has_s_rows_of_each_solve_cell(url: str) -> None:
+    """With S = attempts x B, every attempt at every valid task is trained on."""
+    run = config(learner={"solve_rollouts": 4})
+    async with SqlStore.open(url, run=run) as store:
+        player = Player(store)
+        await player.seed()
+        await player.fill(2)
+        batch = await store.claim_batch(version=0)
+        assert batch is not None
+        sizes = Counter(row.cell.role for row in batch.trajectories)
+        assert sizes == {Role.PROPOSE: 3 * 2, Role.SOLVE: 3 * 4}
+        groups = [row.group for row in batch.trajectories if row.cell.role is Role.SOLVE]
+        assert set(Counter(groups).values()) == {2}
+        assert one(url, "select count(*) from rollout where state = 'dropped'") == 0
+    assert_accounted(url)
+
+
+@pytest.mark.parametrize("still", ["to be sampled", "to be judged"])
+@pytest.mark.parametrize("baseline", ["task", "cell"])
+async def test_rows_that_are_compared_by_task_come_as_whole_groups(
+    url: str, still: str, baseline: str
+) -> None:
+    run = config(
+        learner={"batch_rollouts": 1, "solve_rollouts": 2, "baseline": baseline},
+        selfplay={"task_types": ["deduction"]},
+    )
+    async with SqlStore.open(url, run=run) as store:
+        player = Player(store)
+        await player.seed()
+        for _ in range(2):
+            await player.accept(await player.propose())
+        early, late, *others = await store.lease_attempts(owner="w", at_most=9)
+        assert early.task == late.task
+        await player.judge(await store.put_rollout(early, completion()))
+        if still == "to be judged":
+            await store.put_rollout(late, completion())
+        for each in others:
+            await player.judge(await store.put_rollout(each, completion()))
+        await player.settle()
+        batch = await store.claim_batch(version=0)
+        assert batch is not None
+        tasks = [row.group for row in batch.trajectories if row.cell.role is Role.SOLVE]
+        assert len(set(tasks)) == (1 if baseline == "task" else 2)
+
+
+async def test_solver_rows_lost_to_staleness_are_replaced(url: str) -> None:
+    run = config(learner={"max_staleness": 1})
+    async with SqlStore.open(url, run=run) as store:
+        player = Player(store)
+        await player.seed()
+        for _ in range(2):
+            await player.accept(await player.propose(version=2))
+        for attempt in await player.attempts(0):
+            await player.judge(attempt)
+        await player.settle()
+        assert await store.claim_batch(version=2) is None
+        replacements = await store.lease_attempts(owner="w", at_most=9)
+        assert [each.purpose for each in replacements] == [Purpose.TRAIN] * 2
     assert_accounted(url)

@@ -93,7 +93,7 @@ async def test_credits_that_no_task_spent_replay_visible_tasks(player: Player, u
             url, "select task_id from task where task_type = 'deduction' order by ordinal"
         )
     ]
-    drawn = draw_for_replay(3, 2, derive_seed(0, "replay", "deduction", 0))
+    drawn = draw_for_replay(3, 2, derive_seed(0, "replay", "deduction", 0), group_size=2)
     assert select(url, SOLVE) == [
         (slot, "train", seeds[index], None) for slot, index in enumerate(drawn)
     ]
@@ -183,6 +183,21 @@ async def test_a_dropped_attempt_leaves_its_group(player: Player) -> None:
         await player.store.fail_rollout(lost)
     [found] = await player.store.measured_proposals(at_most=9)
     assert (found.rollout_id, found.num_solved, found.num_attempts) == (rollout_id, 0, 1)
+
+
+async def test_a_training_row_that_is_lost_is_replaced_for_its_batch(
+    player: Player, url: str
+) -> None:
+    for _ in range(2):  # a batch's worth
+        await player.accept(await player.propose())
+    lost, *_ = await player.attempts()
+    for _ in range(3):
+        await player.store.fail_rollout(lost)
+    solve = Cell(Role.SOLVE, TaskType.DEDUCTION)
+    assert (await player.store.outstanding())[solve] == 2
+    [replacement] = await player.store.lease_attempts(owner=OWNER, at_most=9)
+    assert (replacement.purpose, replacement.measures) == (Purpose.TRAIN, None)
+    assert_accounted(url)
 
 
 async def test_a_proposal_without_any_attempt_left_is_lost(player: Player, url: str) -> None:

@@ -36,9 +36,12 @@ def executed() -> Iterator[Statements]:
     remove(sa.Engine, "before_cursor_execute", remember)
 
 
-async def test_no_queue_statement_walks_the_history(path: Path, executed: Statements) -> None:
+@pytest.mark.parametrize("baseline", ["cell", "task"])  # claims differ
+async def test_no_queue_statement_walks_the_history(
+    path: Path, executed: Statements, baseline: str
+) -> None:
     url = f"sqlite:///{path}"
-    async with SqlStore.open(url, run=config()) as store:
+    async with SqlStore.open(url, run=config(learner={"baseline": baseline})) as store:
         player = Player(store)
         await player.seed()
         executed.clear()
