@@ -12,7 +12,7 @@ from pathlib import Path
 from actors import driver
 from azr import config_files
 from azr.config import RunConfig
-from azr.progress import SilentView
+from azr.progress import CPU_SECONDS_METRIC, SilentView
 from azr.report.history import History, read_history
 from azr.report.summary import busy_share, seconds_per_step
 from azr.run_directory import RunDirectory, locked
@@ -28,6 +28,8 @@ class PipelineFigures:
     seconds_per_step: float
     tokens_per_second: float
     """Response tokens sampled."""
+    tokens_per_cpu_second: float
+    """The same by CPU time of the node, learner and jails: steady on a busy machine."""
     mean_staleness: float
 
 
@@ -55,13 +57,15 @@ def figures(history: History) -> PipelineFigures:
     if len(steps) < 2:
         raise ValueError("a pipeline is measured between two learner steps or more")
     seconds = steps[-1].committed_at - steps[0].committed_at
-    sampled = steps[-1].metrics["engine/sampled_tokens"] - steps[0].metrics["engine/sampled_tokens"]
+    first, last = steps[0].metrics, steps[-1].metrics
+    sampled = last["engine/sampled_tokens"] - first["engine/sampled_tokens"]
     trained = sum(history.staleness.values())
     staleness = sum(lag * count for lag, count in history.staleness.items())
     return PipelineFigures(
         busy_share=busy_share(steps) or 0.0,
         seconds_per_step=seconds_per_step(steps) or 0.0,
         tokens_per_second=sampled / seconds,
+        tokens_per_cpu_second=sampled / (last[CPU_SECONDS_METRIC] - first[CPU_SECONDS_METRIC]),
         mean_staleness=staleness / trained,
     )
 
@@ -72,12 +76,18 @@ def _table(ours: PipelineFigures, theirs: PipelineFigures, config: RunConfig) ->
         ("engine busy", f"{ours.busy_share:.1%}", f"{theirs.busy_share:.1%}"),
         ("seconds per step", f"{ours.seconds_per_step:.2f}", f"{theirs.seconds_per_step:.2f}"),
         ("sampled tokens/s", f"{ours.tokens_per_second:.0f}", f"{theirs.tokens_per_second:.0f}"),
+        (
+            "tokens/CPU-second",
+            f"{ours.tokens_per_cpu_second:.0f}",
+            f"{theirs.tokens_per_cpu_second:.0f}",
+        ),
         ("mean staleness", f"{ours.mean_staleness:.2f}", f"{theirs.mean_staleness:.2f}"),
     ]
     ratios = [
         ours.busy_share / theirs.busy_share,
         theirs.seconds_per_step / ours.seconds_per_step,
         ours.tokens_per_second / theirs.tokens_per_second,
+        ours.tokens_per_cpu_second / theirs.tokens_per_cpu_second,
     ]
     head = f"{'':18}{f'max_staleness {bound}':>18}{'max_staleness 0':>18}{'speed-up':>10}"
     lines = [

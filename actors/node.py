@@ -20,6 +20,7 @@ from pathlib import Path
 import anyio
 
 from actors.actor import Drain, LeasingActor, PolicyClock, Topic, Wakeups, run_leasing
+from actors.cpu_time import tree_cpu_seconds
 from actors.evaluator import Evaluator
 from actors.executor import Executor
 from actors.learner import LearnActor
@@ -37,7 +38,7 @@ from azr.judging import Fits
 from azr.learner.link import LearnerProcess
 from azr.model_path import resolve_model
 from azr.play_time import PLAYED_SECONDS_METRIC, PlayTime
-from azr.progress import BUSY_SECONDS_METRIC
+from azr.progress import BUSY_SECONDS_METRIC, CPU_SECONDS_METRIC
 from azr.run_directory import RunDirectory
 from azr.sandbox import SandboxPool
 from azr.store import SqlStore
@@ -224,6 +225,7 @@ class Node:
                 "sandbox/failed_jails": float(pool.failed_jails),
                 BUSY_SECONDS_METRIC: parts.replica.activity.busy_seconds,
                 "engine/sampled_tokens": float(parts.replica.activity.sampled_tokens),
+                CPU_SECONDS_METRIC: tree_cpu_seconds(os.getpid()),
                 "node/uptime_seconds": time.monotonic() - self._started_at,
             }
 
