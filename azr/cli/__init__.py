@@ -14,6 +14,7 @@ from azr.cli import (
     db,
     doctor,
     eval,
+    experiment,
     pretrain,
     report,
     run,
@@ -57,6 +58,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(db.app, name="db")
 app.add_typer(bench.app, name="bench")
+app.add_typer(experiment.app, name="experiment")
 app.add_typer(sandbox.app, name="sandbox")
 
 

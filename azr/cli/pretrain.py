@@ -17,6 +17,17 @@ def pretrain(
         int, typer.Option(min=1, help="Token budget; the shipped model had 6 million.")
     ] = 6_000_000,
     seed: Annotated[int, typer.Option(help="Root of the weights and of the programs.")] = 0,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Begin with these weights: `tiny` or a folder of `azr pretrain`.",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option(min=0, help="Train for so long instead of --tokens; 0: by tokens.")
+    ] = 0.0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of torch.")] = 2,
     *,
     resume: Annotated[
@@ -29,8 +40,10 @@ def pretrain(
     Examples:
       azr pretrain models/tiny
       azr pretrain models/tiny --tokens 20000000 --resume
+      azr pretrain models/more --from tiny --minutes 40 --seed 1
       azr run --set run.model=models/tiny/model
     """
+    from azr.model_path import resolve_model
     from azr.tiny.pretrain import Progress, Recipe
     from azr.tiny.pretrain import pretrain as train
 
@@ -49,6 +62,8 @@ def pretrain(
         tokens=tokens,
         seed=seed,
         resume=resume,
+        start=None if start is None else resolve_model(start),
+        minutes=minutes,
         threads=threads,
         recipe=recipe,
         report=report,

@@ -1,12 +1,14 @@
-"""Pretraining from scratch: tokens in, a Hugging Face folder out.
+"""Pretraining, from scratch or from a folder of weights: tokens in, a Hugging Face folder out.
 
 Muon on the matrices and AdamW on the rest, at a constant rate after a short
 warm-up, then decayed linearly to zero over the last part of the token budget. The budget
-is not part of a checkpoint: resuming with a smaller one starts the decay now.
+is not part of a checkpoint: resuming with a smaller one starts the decay now. A budget in
+minutes is turned into tokens at the speed so far, again before every chunk.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,12 +21,17 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from azr.errors import ModelError
 from azr.seeds import derive_seed
 from azr.tiny.batches import TokenBatch, chunk_batches
 from azr.tiny.vocabulary import CONTEXT_TOKENS, build_tokenizer
 from azr.types import CELLS, Cell
 
 CHECKPOINT_NAME = "pretrain.pt"
+PROGRESS_NAME = "progress.json"
+"""Beside the model: how many tokens it was trained on, and for how many seconds."""
+FULL_SPEED_TOKENS_PER_SECOND = 10_000
+"""Guessed for the first chunk of a budget in minutes."""
 
 type Forward = Callable[..., CausalLMOutputWithPast]
 """The model, or the model compiled."""
@@ -73,6 +80,8 @@ class _Run:
     optimizers: tuple[torch.optim.Optimizer, ...]
     tokens: int = 0
     chunk: int = 0
+    seconds: float = 0.0
+    """Of training, over all resumptions."""
     nats: Tensor = field(default_factory=lambda: torch.zeros(len(CELLS)))
     counts: Tensor = field(default_factory=lambda: torch.zeros(len(CELLS)))
 
@@ -83,6 +92,8 @@ def pretrain(
     tokens: int,
     seed: int = 0,
     resume: bool = False,
+    start: Path | None = None,
+    minutes: float = 0.0,
     threads: int = 2,
     recipe: Recipe | None = None,
     report: Callable[[Progress], None] = lambda _progress: None,
@@ -92,20 +103,35 @@ def pretrain(
 
     The folder is `output_dir / "model"`; the checkpoint for `resume` lies beside it.
     Every checkpoint also refreshes the model folder.
+
+    Args:
+        output_dir: where everything goes.
+        tokens: the budget, unless `minutes` is one.
+        seed: of the weights and of the programs.
+        resume: go on from the checkpoint, if there is one.
+        start: a model folder of this tokenizer to begin from, instead of random weights.
+        minutes: train for so long, whatever that makes in tokens; 0 = `tokens` decides.
+        threads: of torch.
+        recipe: shape and rates; with `start` the shape is that model's.
+        report: told after every chunk.
+        checkpoint_every_seconds: how much an interruption may cost.
+
+    Raises:
+        ModelError: `start` is no model that this can continue.
     """
     recipe = recipe or Recipe()
     torch.set_num_threads(threads)
     torch.manual_seed(derive_seed(seed, "weights"))
     tokenizer = build_tokenizer()
-    run = _start(recipe, tokenizer)
+    run = _start(recipe, tokenizer, start)
     checkpoint = output_dir / CHECKPOINT_NAME
     if resume and checkpoint.exists():
         _restore(run, checkpoint)
     output_dir.mkdir(parents=True, exist_ok=True)
     forward = torch.compile(run.model, dynamic=True) if recipe.compiled else run.model
     saved_at = time.monotonic()
-    while run.tokens < tokens:
-        report(_train_chunk(run, forward, recipe, tokenizer, seed=seed, budget=tokens))
+    while run.tokens < (budget := _budget_tokens(run, tokens, minutes)):
+        report(_train_chunk(run, forward, recipe, tokenizer, seed=seed, budget=budget))
         if time.monotonic() - saved_at > checkpoint_every_seconds:
             _save(run, checkpoint, tokenizer)
             saved_at = time.monotonic()
@@ -146,8 +172,38 @@ def weighted_loss(logits: Tensor, batch: TokenBatch) -> tuple[Tensor, Tensor, Te
     return loss, (nats.detach() * answered).sum(1), answered.sum(1)
 
 
-def _start(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> _Run:
-    model = Qwen2ForCausalLM(model_config(recipe, tokenizer))
+def _budget_tokens(run: _Run, tokens: int, minutes: float) -> int:
+    """All tokens of the run: as told, or what its minutes come to at the speed so far."""
+    if not minutes:
+        return tokens
+    limit = minutes * 60
+    if run.seconds >= limit:
+        return run.tokens
+    speed = run.tokens / run.seconds if run.seconds else FULL_SPEED_TOKENS_PER_SECOND
+    return run.tokens + max(1, round(speed * (limit - run.seconds)))
+
+
+def _first_model(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, start: Path | None
+) -> Qwen2ForCausalLM:
+    """New weights, or those of a folder in float32."""
+    fresh = model_config(recipe, tokenizer)
+    if start is None:
+        return Qwen2ForCausalLM(fresh)
+    try:
+        model = Qwen2ForCausalLM.from_pretrained(start, dtype=torch.float32)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{start} cannot be continued: {error}") from error
+    if model.config.vocab_size != fresh.vocab_size:
+        raise ModelError(
+            f"{start} has {model.config.vocab_size} token embeddings, not {fresh.vocab_size}",
+            hint="Only models that `azr pretrain` made can be pretrained further.",
+        )
+    return model
+
+
+def _start(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, start: Path | None) -> _Run:
+    model = _first_model(recipe, tokenizer, start)
     matrices = [p for name, p in model.model.layers.named_parameters() if p.ndim == 2]
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
@@ -188,6 +244,7 @@ def _train_chunk(
     for group in _in_groups(batches, recipe.accumulate):
         _step(run, forward, group, learning_rate_scale(run.tokens, budget, recipe))
     run.chunk += 1
+    run.seconds += time.monotonic() - started
     losses = {
         cell: float(run.nats[i] / run.counts[i]) for i, cell in enumerate(CELLS) if run.counts[i]
     }
@@ -230,11 +287,14 @@ def _save(run: _Run, checkpoint: Path, tokenizer: PreTrainedTokenizerBase) -> No
         "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],
         "tokens": run.tokens,
         "chunk": run.chunk,
+        "seconds": run.seconds,
     }
     partial = checkpoint.with_suffix(".partial")
     torch.save(state, partial)
     partial.replace(checkpoint)
     save_model(run.model, tokenizer, checkpoint.parent / "model")
+    told = json.dumps({"tokens": run.tokens, "seconds": round(run.seconds, 1)})
+    (checkpoint.parent / PROGRESS_NAME).write_text(told + "\n", encoding="utf-8")
 
 
 def save_model(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -251,3 +311,4 @@ def _restore(run: _Run, checkpoint: Path) -> None:
     for optimizer, saved in zip(run.optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
     run.tokens, run.chunk = state["tokens"], state["chunk"]
+    run.seconds = state.get("seconds", 0.0)

@@ -1,12 +1,22 @@
 """Pretraining on a toy shape, and the folder that ships."""
 
+import json
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from azr.errors import ModelError
 from azr.tiny import model_path
 from azr.tiny.batches import chunk_batches
-from azr.tiny.pretrain import Progress, Recipe, learning_rate_scale, pretrain, weighted_loss
+from azr.tiny.pretrain import (
+    PROGRESS_NAME,
+    Progress,
+    Recipe,
+    learning_rate_scale,
+    pretrain,
+    weighted_loss,
+)
 from azr.tiny.vocabulary import build_tokenizer
 
 TOY = Recipe(
@@ -95,3 +105,32 @@ def test_the_shipped_model_is_small_and_loads():
     model = AutoModelForCausalLM.from_pretrained(model_path())
     assert 2_000_000 <= model.num_parameters() <= 4_000_000
     assert model.config.model_type == "qwen2"
+
+
+def test_pretraining_goes_on_from_a_folder_of_weights(tmp_path):
+    train(tmp_path / "first", tokens=20_000)
+    reports: list[Progress] = []
+    pretrain(
+        tmp_path / "second",
+        tokens=1_000,
+        seed=1,
+        start=tmp_path / "first" / "model",
+        threads=1,
+        recipe=TOY,
+        report=reports.append,
+    )
+    first = train(tmp_path / "fresh", tokens=1_000)[0]
+    assert reports[0].loss < first.loss - 0.5
+
+
+def test_what_is_no_model_of_this_tokenizer_is_not_continued(tmp_path):
+    with pytest.raises(ModelError, match="cannot be continued"):
+        pretrain(tmp_path / "out", tokens=1_000, start=tmp_path, recipe=TOY)
+
+
+def test_a_budget_in_minutes_ends_when_they_are_over(tmp_path):
+    reports: list[Progress] = []
+    pretrain(tmp_path, tokens=1, minutes=0.002, threads=1, recipe=TOY, report=reports.append)
+    told = json.loads((tmp_path / PROGRESS_NAME).read_text())
+    assert told["tokens"] == reports[-1].tokens > 1
+    assert told["seconds"] >= 0.12
