@@ -28,9 +28,11 @@ from actors.metrics_log import MetricsLog
 from actors.proposer import Proposer
 from actors.publisher import Publisher
 from actors.seeder import fill_buffers
+from actors.sentinel import Sentinel
 from actors.solver import Solver
 from actors.together import opened_together
 from azr.config import RunConfig
+from azr.diagnosis.follow import Follower
 from azr.engine.canary import sample_canary
 from azr.engine.replica import VllmReplica
 from azr.engine.weight_channel import GlooWeightChannel
@@ -105,8 +107,7 @@ class Node:
     @asynccontextmanager
     async def _parts(self) -> AsyncGenerator[Parts]:
         async with AsyncExitStack() as stack:
-            url = self.config.store.url or f"sqlite:///{self.directory.database}"
-            store = await stack.enter_async_context(SqlStore.open(url, run=self.config))
+            store = await stack.enter_async_context(SqlStore.open(self._url, run=self.config))
             durable = await store.latest_durable()
             version, path = durable or (0, str(resolve_model(self.config.run.model)))
             await store.recover(version)
@@ -134,6 +135,11 @@ class Node:
                 version=version,
             )
 
+    @property
+    def _url(self) -> str:
+        """The run's database."""
+        return self.config.store.url or f"sqlite:///{self.directory.database}"
+
     async def _seed(self, parts: Parts, fits: Fits) -> None:
         await fill_buffers(parts.store, parts.replica, parts.sandbox, self.config, fits)
 
@@ -160,16 +166,20 @@ class Node:
         """
         before = await parts.store.largest_metric(PLAYED_SECONDS_METRIC)
         play_time = PlayTime.of_minutes(self.config.run.minutes, before_seconds=before or 0.0)
-        learn = self._learn_actor(parts, clock, publisher, play_time)
+        follower = Follower(self._url, parts.store.run_id)
+        sentinel = Sentinel(store=parts.store, look=follower.look)
+        learn = self._learn_actor(parts, clock, publisher, play_time, sentinel)
         async with anyio.create_task_group() as supervisors:
             supervisors.start_soon(self._heartbeat, parts.store)
             supervisors.start_soon(self._spread_news, parts.store)
+            supervisors.start_soon(sentinel.run)
             async with anyio.create_task_group() as actors:
                 supervisors.start_soon(self._abort_after_drain, actors.cancel_scope)
                 for actor, concurrency in self._leasing_actors(parts, clock, fits):
                     actors.start_soon(self._run_actor, actor, concurrency)
                 actors.start_soon(learn.run)
             supervisors.cancel_scope.cancel()
+        await sentinel.catch_up()
         await parts.store.release(self.owner)
         return learn.finished
 
@@ -209,12 +219,18 @@ class Node:
         ]
 
     def _learn_actor(
-        self, parts: Parts, clock: PolicyClock, publisher: Publisher, play_time: PlayTime
+        self,
+        parts: Parts,
+        clock: PolicyClock,
+        publisher: Publisher,
+        play_time: PlayTime,
+        sentinel: Sentinel,
     ) -> LearnActor:
         metrics_log = MetricsLog(self.directory.metrics)
 
         async def on_step(result: StepResult) -> None:
             await metrics_log.append(result)
+            sentinel.notice()
 
         def gauges() -> dict[str, float]:
             pool = parts.sandbox.statistics

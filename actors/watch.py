@@ -26,6 +26,8 @@ NOTES = {
     "seeding_started": "filling the buffers from the identity triplet",
     "seeding_finished": "buffers hold {tasks} tasks after {rounds} rounds; self-play begins",
     "replica_refused": "replica {replica} failed its proof at v{version} and serves nothing",
+    "finding": "{severity}: {name} in {scope} since step {since_step} ({figures}): {meaning}",
+    "finding_over": "over at step {step}: {name} in {scope}",
 }
 """Events worth a line, by kind."""
 

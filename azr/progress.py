@@ -6,7 +6,7 @@ table on a terminal, one line per step in a log file, nothing in a test.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
@@ -51,6 +51,8 @@ class Progress:
     """Self-play behind the last step, over all restarts."""
     limit_seconds: float = 0.0
     """`run.minutes` in seconds; 0 = no limit."""
+    findings: Sequence[str] = ()
+    """What `azr.diagnosis` sees going wrong now, a line each."""
 
     @property
     def seconds_left(self) -> float | None:

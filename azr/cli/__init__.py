@@ -12,6 +12,7 @@ from azr.cli import (
     bench,
     config,
     db,
+    diagnose,
     doctor,
     eval,
     experiment,
@@ -49,6 +50,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(status.status)
 app.command()(report.report)
+app.command()(diagnose.diagnose)
 app.command("eval")(eval.evaluate)
 app.command()(why.why)
 app.command()(sql.sql)

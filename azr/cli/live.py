@@ -16,6 +16,7 @@ from azr.progress import Progress, RunView
 from azr.types import Cell, Role, TaskType
 
 REFRESHES_PER_SECOND = 2
+WARNING_STYLE = "yellow"
 
 
 def view_for(console: Console) -> RunView:
@@ -101,7 +102,8 @@ def dashboard(progress: Progress) -> RenderableType:
         ProgressBar(total=total, completed=completed, width=40),
         f"{duration(progress.elapsed_seconds)} elapsed, {duration(progress.seconds_left)} left",
     )
-    return Group(bar, _learning_table(progress), _machinery_table(progress))
+    findings = [Text(finding, style=WARNING_STYLE) for finding in progress.findings]
+    return Group(bar, _learning_table(progress), _machinery_table(progress), *findings)
 
 
 def _place(progress: Progress, of: str) -> str:

@@ -126,7 +126,13 @@ def _words(text: str) -> tuple[str, ...]:
     lines = logical_lines(f"({text}\n)")  # in brackets, line ends and indents are no tokens
     if not lines:
         return (text,)
-    return tuple(word for line in lines for word in line if word.isprintable())[1:-1]
+    return tuple(_quoted(word) for line in lines for word in line if word.isprintable())[1:-1]
+
+
+def _quoted(word: str) -> str:
+    """A plain string in single quotes, as literals of values are."""
+    is_plain = word[:1] == '"' and not set(word[1:-1]) & {'"', "'", "\\"}
+    return f"'{word[1:-1]}'" if is_plain and len(word) > 1 else word
 
 
 def _within(part: Sequence[str], whole: Sequence[str]) -> bool:

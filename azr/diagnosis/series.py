@@ -19,6 +19,7 @@ from azr.store.history.trained import (
     trained_rows,
     trained_steps,
 )
+from azr.types import PolicyVersion
 
 MAX_REMEMBERED = 20_000
 """Older programs that are read again when a history is taken up in its middle."""
@@ -39,14 +40,19 @@ class Series:
     """Surviving steps, oldest first."""
     _measurer: Measurer | None = None
 
-    def catch_up(self, history: History, on_step: OnStep = _ignore) -> list[StepMeasures]:
+    def catch_up(
+        self, history: History, on_step: OnStep = _ignore, *, at_most: int | None = None
+    ) -> list[StepMeasures]:
         """Measure the steps since the last one; returns those that nobody had recorded.
 
         Each costs a bounded number of rows, whatever the length of the run.
         """
+        recorded: dict[PolicyVersion, dict[str, float]] = {}
+        if not self.steps:
+            recorded = recorded_metrics(history, PREFIX)
+            at_most = None if at_most is None else at_most + len(recorded)
         last = self.steps[-1].step if self.steps else 0
-        waiting = trained_steps(history, after=last)
-        recorded = recorded_metrics(history, PREFIX) if waiting and not self.steps else {}
+        waiting = trained_steps(history, after=last, at_most=at_most)
         num_new = sum(found.step not in recorded for found in waiting)
         new: list[StepMeasures] = []
         for found in waiting:

@@ -6,10 +6,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from azr.diagnosis.watch import findings
 from azr.report import pages
 from azr.report.figures import PLOTS
 from azr.report.history import History, read_history
 from azr.report.summary import tables
+from azr.report.watch import WATCH_PLOTS, watch_table
 from azr.run_directory import RunDirectory
 from azr.store.locate import of_directory
 
@@ -31,14 +33,14 @@ def build(directory: RunDirectory) -> Report:
 def write(history: History, directory: RunDirectory) -> Report:
     """Draw and write the report of a history."""
     directory.report.mkdir(parents=True, exist_ok=True)
-    drawn = [(plot, plot.save(history, directory.report)) for plot in PLOTS]
+    drawn = [(plot, plot.save(history, directory.report)) for plot in (*PLOTS, *WATCH_PLOTS)]
     title = f"Run {directory.root.absolute().name}"
     about = (
         f"Absolute Zero self-play of {history.model}: {len(history.steps)} of"
         f" {history.total_steps} learner steps. Written {time.strftime('%Y-%m-%d %H:%M:%S')}"
         " from the run's database."
     )
-    found = tables(history)
+    found = [*tables(history), watch_table(history)]
     index = directory.report / "index.html"
     index.write_text(pages.html(title, about, found, drawn), encoding="utf-8")
     (directory.report / "report.md").write_text(
@@ -48,5 +50,7 @@ def write(history: History, directory: RunDirectory) -> Report:
 
 
 def terminal_summary(report: Report) -> str:
-    """The report's tables and where its page lies."""
-    return f"{pages.text(tables(report.history))}\n\nreport: {report.index}"
+    """The report's tables, what lasts of the findings, and where its page lies."""
+    lasting = [str(found) for found in findings(report.history.watch) if not found.until_step]
+    parts = [pages.text(tables(report.history)), *lasting, f"report: {report.index}"]
+    return "\n\n".join(parts)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from azr.diagnosis.measures import StepMeasures
+from azr.diagnosis.series import read_series
 from azr.evals.metrics import PREFIX, HeldOutPoint, from_metrics
 from azr.store import queries
 from azr.store.history import open_history
@@ -42,6 +44,8 @@ class History:
     buffer_sizes: Mapping[TaskType, int]
     held_out: tuple[HeldOutPoint, ...] = ()
     """Accuracy on problems that training never shows, by policy version."""
+    watch: tuple[StepMeasures, ...] = ()
+    """What `azr.diagnosis` measured of each step."""
 
     @property
     def num_generated(self) -> int:
@@ -75,6 +79,7 @@ def read_history(database: Path | Located) -> History:
             states={str(state): n for state, n in queries.state_counts(connection).items() if n},
             buffer_sizes=queries.buffer_sizes(connection),
             held_out=_held_out(connection),
+            watch=tuple(read_series(connection)),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from azr.diagnosis.told import line, still_open
 from azr.play_time import PLAYED_SECONDS_METRIC, SECONDS_PER_MINUTE
 from azr.progress import Progress
 from azr.report.summary import busy_share, seconds_per_step
@@ -33,6 +34,7 @@ def read_progress(database: Path | Located) -> Progress:
         rates = queries.throughput(connection, window_seconds=RATE_WINDOW_SECONDS)
         drops = queries.drops(connection)
         buffer_sizes = queries.buffer_sizes(connection)
+        events = queries.events(connection)
     newest = [row for row in cells if row.step == steps[-1].step] if steps else []
     dropped: dict[DropReason, int] = {}
     for (reason, _), count in drops.items():
@@ -53,6 +55,7 @@ def read_progress(database: Path | Located) -> Progress:
         seconds_per_step=seconds_per_step(steps[-RECENT_STEPS:]),
         played_seconds=steps[-1].metrics.get(PLAYED_SECONDS_METRIC, 0.0) if steps else 0.0,
         limit_seconds=config.run.minutes * SECONDS_PER_MINUTE,
+        findings=tuple(line(facts) for facts in still_open(events).values()),
     )
 
 

@@ -59,8 +59,10 @@ class TrainedRow:
     """Propose: the tasks shown, in order."""
 
 
-def trained_steps(history: History, *, after: PolicyVersion = 0) -> list[TrainedStep]:
-    """Every surviving step beyond `after`, oldest first."""
+def trained_steps(
+    history: History, *, after: PolicyVersion = 0, at_most: int | None = None
+) -> list[TrainedStep]:
+    """Surviving steps beyond `after`, oldest first."""
     query = (
         sa.select(LearnerStepRow.version, LearnerStepRow.batch_id, LearnerStepRow.metrics)
         .where(
@@ -69,6 +71,7 @@ def trained_steps(history: History, *, after: PolicyVersion = 0) -> list[Trained
             LearnerStepRow.version > after,
         )
         .order_by(LearnerStepRow.version)
+        .limit(at_most)
     )
     return [
         TrainedStep(version, batch_id, metrics.get("entropy"))
