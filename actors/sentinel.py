@@ -21,6 +21,8 @@ from azr.ports import Store
 
 log = logging.getLogger(__name__)
 
+CPU_SECONDS_METRIC = "sentinel/cpu_seconds"
+"""Processor time of measuring a step, recorded with it."""
 STEPS_PER_LOOK = 8
 """Measured in one go, so that a drain never waits long for a run that was behind."""
 
@@ -60,7 +62,8 @@ class Sentinel:
     async def _look(self) -> bool:
         found = await run_sync(self.look, STEPS_PER_LOOK)
         for step in found.new:
-            await self.store.record_metrics(step.step, step.to_metrics())
+            cost = {CPU_SECONDS_METRIC: found.cpu_seconds / len(found.new)}
+            await self.store.record_metrics(step.step, step.to_metrics() | cost)
         for step in found.seen:
             self._watch.add(step)
         if found.seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,8 @@ class Look:
     """Those of them whose measures nobody had recorded."""
     told: frozenset[Place]
     """Findings that the run's events leave open."""
+    cpu_seconds: float = 0.0
+    """Processor time of the look."""
 
 
 @dataclass(eq=False)
@@ -35,7 +38,8 @@ class Follower:
     def look(self, at_most: int) -> Look:
         """Measure at most so many new steps. Blocks; raises StoreError."""
         known = len(self._series.steps)
+        started = time.thread_time()
         with open_history(self.url, run=self.run_id) as history:
             new = self._series.catch_up(history, at_most=at_most)
             told = frozenset(still_open(queries.events(history)))
-        return Look(self._series.steps[known:], new, told)
+        return Look(self._series.steps[known:], new, told, time.thread_time() - started)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from azr.diagnosis.series import Series
 from azr.store.health import examine
 from azr.store.history import open_history
 from azr.store.history.life import rollout_life
@@ -42,3 +43,14 @@ def test_every_end_of_a_rollout_has_its_story(played: Played) -> None:
             life = rollout_life(history, rollout_id)
             assert life.sampled.text
             assert (life.rollout.drop_reason is None) == (life.rollout.state != "dropped")
+
+
+def test_the_node_measured_every_step_once(played: Played) -> None:
+    with open_history(played.directory / "azr.sqlite") as history:
+        series = Series()
+        assert series.catch_up(history) == []
+        assert [step.step for step in series.steps] == list(range(1, 11))
+        assert all(("propose/deduction", "valid") in step.values for step in series.steps)
+    names = "select count(*), count(distinct step || name) from metric where name like 'watch/%'"
+    [(recorded, distinct)] = played.query(names)
+    assert recorded == distinct
