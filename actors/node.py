@@ -27,6 +27,7 @@ from actors.learner import LearnActor
 from actors.metrics_log import MetricsLog
 from actors.proposer import Proposer
 from actors.publisher import Publisher
+from actors.replayer import Replayer
 from actors.seeder import fill_buffers
 from actors.sentinel import Sentinel
 from actors.solver import Solver
@@ -187,15 +188,23 @@ class Node:
         self, parts: Parts, clock: PolicyClock, fits: Fits
     ) -> list[tuple[LeasingActor, int]]:
         counts = self.config.actors
-        proposer = Proposer(
-            store=parts.store,
-            engine=parts.replica,
-            config=self.config,
-            fits=fits,
-            clock=clock,
-            wakeups=self.wakeups,
-            owner=self.owner,
-        )
+        source: tuple[LeasingActor, int]
+        if self.config.selfplay.propose:
+            proposer = Proposer(
+                store=parts.store,
+                engine=parts.replica,
+                config=self.config,
+                fits=fits,
+                clock=clock,
+                wakeups=self.wakeups,
+                owner=self.owner,
+            )
+            source = (proposer, counts.propose_workers)
+        else:
+            replayer = Replayer(
+                store=parts.store, config=self.config, clock=clock, wakeups=self.wakeups
+            )
+            source = (replayer, 1)
         solver = Solver(
             store=parts.store,
             engine=parts.replica,
@@ -213,7 +222,7 @@ class Node:
             owner=self.owner,
         )
         return [
-            (proposer, counts.propose_workers),
+            source,
             (solver, counts.solve_workers),
             (executor, counts.execute_workers),
         ]

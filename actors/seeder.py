@@ -1,10 +1,23 @@
-"""Before the first step: fill the buffers from the identity triplet, once per run."""
+"""Before the first step: fill the buffers, once per run.
+
+From the identity triplet by the model itself or, with `selfplay.seed_file`, from a file.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import anyio
+from anyio.to_thread import run_sync
+
 from azr.config import RunConfig
+from azr.errors import ConfigError
 from azr.judging import Fits
 from azr.ports import Engine, Sandbox, Store
+from azr.quota import played_types
+from azr.seed_files import Refusal, SeedRow, Validated, read_seeds, validate
 from azr.seeding import Seeder, SeedResult
 from azr.types import (
     Admission,
@@ -16,16 +29,22 @@ from azr.types import (
     Verdict,
 )
 
+ROWS_AT_ONCE = 250
+"""Rows of a seed file that wait for a jail together; then progress is recorded."""
+
 
 async def fill_buffers(
     store: Store, engine: Engine, sandbox: Sandbox, config: RunConfig, fits: Fits
 ) -> None:
-    """Seed all three buffers in one transaction, unless this run has seeds already.
+    """Seed the played buffers in one transaction, unless this run has seeds already.
 
     A crash while seeding leaves the buffers empty, and the next start seeds anew.
-    Raises ModelError if the base model cannot fill them.
+    Raises ModelError if the base model cannot fill them, ConfigError if the file cannot.
     """
     if any((await store.buffer_sizes()).values()):
+        return
+    if config.selfplay.seed_file:
+        await _fill_from_file(store, sandbox, config, fits)
         return
     await store.record_event("seeding_started")
 
@@ -37,6 +56,61 @@ async def fill_buffers(
     drafts = await seeder.seed()
     added = await store.add_seed_tasks(drafts)
     await store.record_event("seeding_finished", tasks=added, rounds=seeder.rounds)
+
+
+async def _fill_from_file(store: Store, sandbox: Sandbox, config: RunConfig, fits: Fits) -> None:
+    path = Path(config.selfplay.seed_file)
+    rows = await run_sync(read_seeds, path, played_types(config))
+    await store.record_event("seed_file_opened", file=str(path), rows=len(rows))
+    drafts: list[TaskDraft] = []
+    refusals: list[Refusal] = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = rows[start : start + ROWS_AT_ONCE]
+        for result in await _validated(part, sandbox, config, fits):
+            if isinstance(result, Validated):
+                drafts += result.drafts
+            else:
+                refusals.append(result)
+        await store.record_event("seed_file_progress", validated=start + len(part), rows=len(rows))
+    _require_every_type(path, config, drafts, refusals)
+    added = await store.add_seed_tasks(drafts)
+    await store.record_event("seed_file_finished", tasks=added, refused=len(refusals))
+
+
+async def _validated(
+    rows: Sequence[SeedRow], sandbox: Sandbox, config: RunConfig, fits: Fits
+) -> list[Validated | Refusal]:
+    """All rows at once: the jails take them as they are free. In row order."""
+    found: dict[int, Validated | Refusal] = {}
+    examine = partial(
+        validate,
+        task_types=played_types(config),
+        sandbox=sandbox,
+        fits=fits,
+        family=config.prompts.family,
+        compare=False,
+    )
+
+    async def one(row: SeedRow) -> None:
+        found[row.line] = await examine(row)
+
+    async with anyio.create_task_group() as jobs:
+        for row in rows:
+            jobs.start_soon(one, row)
+    return [found[row.line] for row in rows]
+
+
+def _require_every_type(
+    path: Path, config: RunConfig, drafts: Sequence[TaskDraft], refusals: Sequence[Refusal]
+) -> None:
+    """Raise ConfigError if a played type got no task: its solvers would wait for ever."""
+    for task_type in played_types(config):
+        if not any(draft.task_type is task_type for draft in drafts):
+            first = f"; line {refusals[0].line}: {refusals[0].reason}" if refusals else ""
+            raise ConfigError(
+                f"no row of {path} became a valid {task_type} task{first}",
+                hint="`azr tasks import` names what is wrong with each row.",
+            )
 
 
 def _findings(result: SeedResult) -> tuple[Judgement, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from azr.eviction import Eviction
 from azr.normal_form import SameProgram
@@ -54,9 +54,15 @@ class PromptSection(Section):
 class SelfPlaySection(Section):
     """The algorithm: Absolute Zero, with its paper/code forks as switches."""
 
+    propose: bool = True
+    """Off: nobody proposes. Once the buffers are seeded, solvers attempt their tasks
+    again and again, and a batch has no propose cells."""
+    seed_file: str = ""
+    """A JSON-lines seed file (`azr tasks generate`, `azr tasks export`) whose tasks start
+    the buffers, once the jail has validated them, instead of the model's own."""
     task_types: tuple[TaskType, ...] = tuple(TaskType)
     """What is played: only these types are seeded, proposed and solved, and a batch has
-    only their cells. Induction takes its programs from deduction's and abduction's
+    only their cells. Induction is proposed from programs of deduction's and abduction's
     buffers, so it needs one of them beside it."""
     references: Annotated[int, Field(ge=0)] = 6
     """K: tasks shown to a proposer, drawn uniformly without replacement."""
@@ -99,13 +105,16 @@ class SelfPlaySection(Section):
 
     @field_validator("task_types")
     @classmethod
-    def _can_be_played(cls, types: tuple[TaskType, ...]) -> tuple[TaskType, ...]:
+    def _can_be_played(
+        cls, types: tuple[TaskType, ...], info: ValidationInfo
+    ) -> tuple[TaskType, ...]:
         names = ", ".join(TaskType)
         if not types:
             raise ValueError(f"name at least one task type of {names}")
         if len(set(types)) < len(types):
             raise ValueError("name each task type once")
-        if set(types) == {TaskType.INDUCTION}:
+        proposed = info.data.get("propose", True) or not info.data.get("seed_file")
+        if set(types) == {TaskType.INDUCTION} and proposed:
             raise ValueError(
                 "induction is proposed from the programs of deduction and abduction tasks;"
                 " add one of these types"

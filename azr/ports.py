@@ -134,6 +134,14 @@ class Store(Protocol):
         """Lease solve admissions, oldest first, expired leases included."""
         ...
 
+    async def order_replays(
+        self, task_type: TaskType, *, outstanding_limit: int, version: PolicyVersion
+    ) -> int:
+        """Admit attempts at buffered tasks, in whole groups, until so many training rows
+        of the solve cell are outstanding; returns how many. Nothing once the learner
+        moved beyond `version`."""
+        ...
+
     async def put_rollout(self, admission: Admission, completion: Completion) -> int:
         """Commit what was sampled as GENERATED and close the admission; idempotent."""
         ...

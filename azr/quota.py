@@ -6,7 +6,8 @@ solve cell. A valid task spends the credits at hand, up to its attempts; credits
 no task could spend (all of a batch's proposals invalid, say) are spent on older tasks
 as soon as a batch's worth of proposals is judged. Training rows thus never outrun the
 batches that consume them, and none is dropped for being surplus (spec: replay when
-fresh tasks are short). What is replayed comes in whole groups, as new tasks do.
+fresh tasks are short). What is replayed comes in whole groups, as new tasks do. Where
+nobody proposes (`selfplay.propose`), everything is replayed.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ def cell_rows(config: RunConfig, role: Role) -> int:
 
 def batch_rows(config: RunConfig) -> dict[Cell, int]:
     """Rows of each cell in one batch, cells in the order in which it lists them."""
+    roles = [role for role in Role if role is Role.SOLVE or config.selfplay.propose]
     types = played_types(config)
-    return {Cell(role, kind): cell_rows(config, role) for role in Role for kind in types}
+    return {Cell(role, kind): cell_rows(config, role) for role in roles for kind in types}
 
 
 @dataclass(frozen=True, slots=True)

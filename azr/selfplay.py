@@ -67,8 +67,13 @@ class SelfPlay:
         """One iteration of Algorithm 1; the caller then publishes the new weights."""
         rows: dict[Cell, list[Trajectory]] = {}
         for task_type in played_types(self.config):
-            proposals = await self._propose(task_type)
-            attempts = self._plan(task_type, proposals)
+            if self.config.selfplay.propose:
+                proposals = await self._propose(task_type)
+                attempts = self._plan(task_type, proposals)
+            else:
+                proposals = []
+                replayed = self._replay(task_type, cell_rows(self.config, Role.SOLVE))
+                attempts = [(admission, None) for admission in replayed]
             rows[Cell(Role.SOLVE, task_type)] = await self._solve(attempts)
             rows[Cell(Role.PROPOSE, task_type)] = [self._proposal_row(p) for p in proposals]
         batch = Batch(

@@ -321,7 +321,7 @@ class Trajectory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """B trajectories of each cell that is played, claimed for one optimizer step."""
+    """The rows of each played cell (`azr.quota.batch_rows`), claimed for one optimizer step."""
 
     batch_id: int
     version: PolicyVersion

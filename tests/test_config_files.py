@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from azr import config_files
 from azr.config import RunConfig
 from azr.errors import ConfigError
+from azr.types import TaskType
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -101,6 +102,14 @@ def test_a_refused_value_names_its_key_and_source(override: str, says: str):
         config_files.load("tiny-cpu", [override])
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_given_tasks_may_be_of_induction_alone():
+    given = ["selfplay.seed_file=seeds.jsonl", 'selfplay.task_types=["induction"]']
+    with pytest.raises(ConfigError, match="add one of these types"):
+        config_files.load("tiny-cpu", given)
+    play = config_files.load("tiny-cpu", [*given, "selfplay.propose=false"]).selfplay
+    assert play.task_types == (TaskType.INDUCTION,)
 
 
 @pytest.mark.parametrize("override", ["steps", "=3", "run.=3", ".steps=3"])

@@ -10,8 +10,9 @@ import anyio
 from azr.config import RunConfig, SandboxSection, StoreSection
 from azr.errors import ConfigError, SandboxUnavailableError
 from azr.play_time import SECONDS_PER_MINUTE
-from azr.quota import batch_rows
+from azr.quota import batch_rows, played_types
 from azr.run_directory import MIB, RunDirectory, check_usable
+from azr.seed_files import read_seeds
 
 BYTES_PER_TOKEN = 12
 """Of a stored rollout: ids compressed, log-probs, text, its row and its indices."""
@@ -37,6 +38,8 @@ def check_run(config: RunConfig, directory: RunDirectory, *, resume: bool, nodes
 
     if config.store.url and not resume:
         _check_vacant(config.store)
+    if config.selfplay.seed_file and not resume:
+        read_seeds(Path(config.selfplay.seed_file), played_types(config))
     model = check_model(resolve_model(config.run.model))
     check_usable(directory, resume=resume, needed_mib=needed_mib(config, model.path))
     _check_jail(config.sandbox)

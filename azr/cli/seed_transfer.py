@@ -27,8 +27,8 @@ from azr.run_directory import RunDirectory, check_usable, locked
 from azr.types import TaskDraft, TaskType
 
 if TYPE_CHECKING:
+    from azr.seed_files import Refusal, SeedRow, Validated
     from azr.store.locate import Located
-    from azr.store.seed_files import Refusal, SeedRow, Validated
 
 DRAFTS_PER_COMMIT = 100
 
@@ -75,10 +75,10 @@ def import_seeds(
       azr tasks import seeds.jsonl --type deduction --json
       azr tasks import seeds.jsonl --db runs/new --config base && azr run --resume runs/new
     """
+    from azr.seed_files import Refusal, SeedRow, read_rows
     from azr.store import queries
     from azr.store.history import open_history
     from azr.store.locate import locate
-    from azr.store.seed_files import Refusal, SeedRow, read_rows
 
     if task_type is TaskType.INDUCTION:
         raise ConfigError(
@@ -121,7 +121,7 @@ def export_seeds(
     """
     from azr.store.history import open_history
     from azr.store.locate import locate
-    from azr.store.seed_files import export_rows
+    from azr.store.seed_export import export_rows
 
     if file.exists():
         raise ConfigError(f"{file} exists already", hint="Name a new file.")
@@ -144,8 +144,8 @@ async def _import(
 ) -> None:
     """Validate as many rows at once as there are jails; add the tasks in row order."""
     from azr.sandbox import SandboxPool
+    from azr.seed_files import Validated, validate
     from azr.store import SqlStore
-    from azr.store.seed_files import Validated, validate
 
     with _progress(len(rows)) as advance:
         async with (
@@ -161,6 +161,7 @@ async def _import(
                     sandbox=sandbox,
                     fits=fits,
                     family=config.prompts.family,
+                    compare=True,
                 )
                 for result in await _validated(part, examine, advance):
                     if isinstance(result, Validated):

@@ -10,6 +10,7 @@ import typer
 
 from azr.cli.history_options import DatabaseOption, RunOption
 from azr.cli.output import CsvFlag, Form, JsonFlag, chosen_form, console, emit, note
+from azr.cli.seed_generate import generate_seeds
 from azr.cli.seed_transfer import export_seeds, import_seeds
 from azr.errors import ConfigError
 from azr.types import TaskType
@@ -17,7 +18,7 @@ from azr.types import TaskType
 if TYPE_CHECKING:
     from azr.store.history.buffers import TaskFilter, TaskPoint
 
-ABOUT = """List, show, import and export the tasks of a run.
+ABOUT = """List, show, import, export and generate tasks.
 
 \b
 Examples:
@@ -25,11 +26,13 @@ Examples:
   azr tasks show 57
   azr tasks lineage --step 10
   azr tasks import seeds.jsonl --db runs/NAME
+  azr tasks generate seeds.jsonl --count 1000
 """
 
 app = typer.Typer(help=ABOUT, no_args_is_help=True, rich_markup_mode=None)
 app.command("import")(import_seeds)
 app.command("export")(export_seeds)
+app.command("generate")(generate_seeds)
 
 COLUMNS = ("task", "type", "origin", "version", "attempts", "solved", "rate", "used", "program")
 

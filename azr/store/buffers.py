@@ -39,12 +39,15 @@ _VISIBLE = (  # the last block that the version may see ends where its tasks end
 _GROW = (
     sa.update(TaskBlockRow)
     .where(*_BUFFER, TaskBlockRow.visible_from == sa.bindparam("version"))
-    .values(num_tasks=TaskBlockRow.num_tasks + 1, last_ordinal=sa.bindparam("ordinal"))
+    .values(
+        num_tasks=TaskBlockRow.num_tasks + sa.bindparam("count", type_=sa.Integer),
+        last_ordinal=sa.bindparam("last"),
+    )
 )
 _SHIFT = (
     sa.update(TaskBlockRow)
     .where(*_BUFFER, TaskBlockRow.visible_from > sa.bindparam("version"))
-    .values(num_before=TaskBlockRow.num_before + 1)
+    .values(num_before=TaskBlockRow.num_before + sa.bindparam("count", type_=sa.Integer))
 )
 _BLOCK_AT = (
     sa.select(
@@ -124,20 +127,24 @@ def note_insertion(
     run: RunContext,
     task_type: TaskType,
     *,
-    task_id: int,
-    ordinal: int,
+    task_ids: Sequence[int],
+    first_ordinal: int,
     visible_from: PolicyVersion,
 ) -> None:
-    """Make a task that was just inserted drawable. In the transaction of its insertion."""
+    """Make tasks that were just inserted drawable. In the transaction of their insertion."""
+    count, last = len(task_ids), first_ordinal + len(task_ids) - 1
     block = {"run": run.run_id, "type": task_type, "version": visible_from}
-    if connection.execute(_GROW, block | {"ordinal": ordinal}).rowcount == 0:
+    if connection.execute(_GROW, block | {"count": count, "last": last}).rowcount == 0:
         num_before = connection.execute(_VISIBLE, block).scalar() or 0
         row = {"run_id": run.run_id, "task_type": task_type, "visible_from": visible_from}
-        row |= {"num_before": num_before, "num_tasks": 1}
-        connection.execute(_INSERT_BLOCK, row | {"first_ordinal": ordinal, "last_ordinal": ordinal})
-    connection.execute(_SHIFT, block)
+        row |= {"num_before": num_before, "num_tasks": count}
+        connection.execute(
+            _INSERT_BLOCK, row | {"first_ordinal": first_ordinal, "last_ordinal": last}
+        )
+    connection.execute(_SHIFT, block | {"count": count})
     if run.config.selfplay.buffer_capacity and run.config.selfplay.eviction == "reservoir":
-        _take_slot(connection, run, task_type, task_id, ordinal, visible_from)
+        for ordinal, task_id in enumerate(task_ids, start=first_ordinal):
+            _take_slot(connection, run, task_type, task_id, ordinal, visible_from)
 
 
 def rebuild_reservoirs(connection: sa.Connection, run: RunContext) -> None:

@@ -1,4 +1,4 @@
-"""Orders: the solver attempts that a judged proposal calls for (`azr.quota`)."""
+"""Orders: the solver attempts that a judged proposal calls for, and replays (`azr.quota`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from azr.seeds import derive_seed
 from azr.store import admissions, buffers
 from azr.store.context import RunContext
 from azr.store.states import RolloutState
-from azr.types import Cell, Purpose, Role, TaskType
+from azr.types import Cell, PolicyVersion, Purpose, Role, TaskType
 
 SETTLING = (RolloutState.JUDGED, RolloutState.READY)
 
@@ -49,9 +49,45 @@ def order_attempts(
     ] * plan.measure
     if plan.replay:
         first = admissions.next_slot(connection, run, cell) + len(rows)
-        seed = derive_seed(config.run.seed, "replay", task_type, first)
-        pool = buffers.visible_pool(connection, run, task_type, version)
-        older = buffers.draw_replays(connection, run, pool, plan.replay, seed)
-        rows += [{"task_id": older_id} for older_id in older]
+        rows += _replays(connection, run, task_type, plan.replay, version, first_slot=first)
     admissions.insert(connection, run, cell, rows, version=version)
     return sum(row.get("measures") is not None for row in rows)
+
+
+def order_replays(
+    connection: sa.Connection,
+    run: RunContext,
+    task_type: TaskType,
+    *,
+    outstanding_limit: int,
+    version: PolicyVersion,
+) -> int:
+    """Fill a solve cell up to its limit with attempts at buffered tasks; returns how many.
+
+    None if the learner moved beyond `version`, for which the limit was computed.
+    """
+    if admissions.learner_version(connection, run) > version:
+        return 0
+    cell = Cell(Role.SOLVE, task_type)
+    count = outstanding_limit - admissions.census(connection, run).outstanding(cell)
+    if count <= 0:
+        return 0
+    first = admissions.next_slot(connection, run, cell)
+    rows = _replays(connection, run, task_type, count, version, first_slot=first)
+    return len(admissions.insert(connection, run, cell, rows, version=version))
+
+
+def _replays(
+    connection: sa.Connection,
+    run: RunContext,
+    task_type: TaskType,
+    count: int,
+    version: PolicyVersion,
+    *,
+    first_slot: int,
+) -> list[dict[str, Any]]:
+    """Attempts at drawn tasks, as columns of their admissions."""
+    seed = derive_seed(run.config.run.seed, "replay", task_type, first_slot)
+    pool = buffers.visible_pool(connection, run, task_type, version)
+    older = buffers.draw_replays(connection, run, pool, count, seed)
+    return [{"task_id": task_id} for task_id in older]

@@ -24,7 +24,17 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from anyio.to_thread import run_sync
 
 from azr.config import RunConfig
-from azr.store import admissions, batches, events, judgements, leases, recovery, rollouts, tasks
+from azr.store import (
+    admissions,
+    batches,
+    events,
+    judgements,
+    leases,
+    orders,
+    recovery,
+    rollouts,
+    tasks,
+)
 from azr.store.context import RunContext
 from azr.store.engine import Database, Durability, Needs, open_database
 from azr.store.migrate import upgrade
@@ -141,6 +151,17 @@ class SqlStore:
             task_type,
             owner=owner,
             at_most=at_most,
+            outstanding_limit=outstanding_limit,
+            version=version,
+        )
+
+    async def order_replays(
+        self, task_type: TaskType, *, outstanding_limit: int, version: PolicyVersion
+    ) -> int:
+        return await self._in_order(
+            _ACCEPTED,
+            orders.order_replays,
+            task_type,
             outstanding_limit=outstanding_limit,
             version=version,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,12 +17,13 @@ from azr.store.states import Origin
 from azr.types import Example, PolicyVersion, Task, TaskDraft, TaskType, Value
 
 FIRST_VERSION: PolicyVersion = 0
+HASHES_PER_QUERY = 500
 
 # Statements are built once: building one costs several times as much as running it.
 _HIGHEST = sa.select(sa.func.max(TaskRow.ordinal)).where(
     TaskRow.run_id == sa.bindparam("run"), TaskRow.task_type == sa.bindparam("type")
 )
-_INSERT = sa.insert(TaskRow).returning(TaskRow.task_id)
+_INSERT = sa.insert(TaskRow).returning(TaskRow.task_id, sort_by_parameter_order=True)
 _KNOWN = (
     sa.select(TaskRow.task_id)
     .where(
@@ -31,6 +32,11 @@ _KNOWN = (
         TaskRow.content_hash == sa.bindparam("hash"),
     )
     .limit(1)
+)
+_KNOWN_OF = sa.select(TaskRow.content_hash).where(
+    TaskRow.run_id == sa.bindparam("run"),
+    TaskRow.task_type == sa.bindparam("type"),
+    TaskRow.content_hash.in_(sa.bindparam("hashes", expanding=True)),
 )
 _SIZES = (
     sa.select(TaskRow.task_type, sa.func.count().label("size"))
@@ -52,30 +58,53 @@ def insert(
     proposal_id: int | None = None,
 ) -> int:
     """Append a task to its buffer; returns its id."""
-    buffer = {"run": run.run_id, "type": draft.task_type}
+    hashed = {content_hash(draft, run.config.selfplay.same_program): draft}
+    columns = {"origin": origin, "proposal_id": proposal_id}
+    [task_id] = _append(connection, run, draft.task_type, hashed, visible_from, columns)
+    return task_id
+
+
+def _append(
+    connection: sa.Connection,
+    run: RunContext,
+    task_type: TaskType,
+    drafts: Mapping[str, TaskDraft],
+    visible_from: PolicyVersion,
+    columns: Mapping[str, object],
+) -> Sequence[int]:
+    """Append tasks of one type, given by their hashes, to its buffer; returns their ids."""
+    buffer = {"run": run.run_id, "type": task_type}
     highest = connection.execute(_HIGHEST, buffer).scalar_one()
-    row: dict[str, Any] = {
+    first = 0 if highest is None else highest + 1
+    common = {
         "run_id": run.run_id,
-        "task_type": draft.task_type,
-        "ordinal": 0 if highest is None else highest + 1,
-        "origin": origin,
-        "proposal_id": proposal_id,
-        "program": storable(draft.program),
-        "examples": [
-            [storable(example.arguments), storable(example.output.canonical)]
-            for example in draft.examples
-        ],
-        "message": storable(draft.message),
-        "content_hash": content_hash(draft, run.config.selfplay.same_program),
+        "task_type": task_type,
         "visible_from": visible_from,
         "num_attempts": 0,
         "num_solved": 0,
         "created_at": run.now(),
+        **columns,
     }
-    task_id = connection.execute(_INSERT, row).scalar_one()
-    place = {"task_id": task_id, "ordinal": row["ordinal"], "visible_from": visible_from}
-    buffers.note_insertion(connection, run, draft.task_type, **place)
-    return task_id
+    rows = [
+        common | {"ordinal": ordinal, "content_hash": hashed} | _content(draft)
+        for ordinal, (hashed, draft) in enumerate(drafts.items(), start=first)
+    ]
+    task_ids = connection.execute(_INSERT, rows).scalars().all()
+    place = {"first_ordinal": first, "visible_from": visible_from}
+    buffers.note_insertion(connection, run, task_type, task_ids=task_ids, **place)
+    return task_ids
+
+
+def _content(draft: TaskDraft) -> dict[str, Any]:
+    examples = [
+        [storable(example.arguments), storable(example.output.canonical)]
+        for example in draft.examples
+    ]
+    return {
+        "program": storable(draft.program),
+        "examples": examples,
+        "message": storable(draft.message),
+    }
 
 
 def content_hash(draft: TaskDraft, same: SameProgram) -> str:
@@ -96,13 +125,33 @@ def is_known(connection: sa.Connection, run: RunContext, draft: TaskDraft) -> bo
 
 
 def add_seeds(connection: sa.Connection, run: RunContext, drafts: Sequence[TaskDraft]) -> int:
-    """Insert the drafts that are new, visible from version 0; returns how many were."""
+    """Insert the drafts that are new, visible from version 0; returns how many were.
+
+    A buffer's tasks are asked for and inserted together: seed files have thousands.
+    """
+    same = run.config.selfplay.same_program
+    seed = {"origin": Origin.SEED, "proposal_id": None}
     new = 0
-    for draft in drafts:
-        if not is_known(connection, run, draft):
-            insert(connection, run, draft, origin=Origin.SEED, visible_from=FIRST_VERSION)
-            new += 1
+    for task_type in TaskType:
+        unknown: dict[str, TaskDraft] = {}
+        for draft in drafts:
+            if draft.task_type is task_type:
+                unknown.setdefault(content_hash(draft, same), draft)
+        for known in _known(connection, run, task_type, list(unknown)):
+            unknown.pop(known, None)
+        if unknown:
+            new += len(_append(connection, run, task_type, unknown, FIRST_VERSION, seed))
     return new
+
+
+def _known(
+    connection: sa.Connection, run: RunContext, task_type: TaskType, hashes: Sequence[str]
+) -> Iterator[str]:
+    """Those of the hashes that a buffer has."""
+    for start in range(0, len(hashes), HASHES_PER_QUERY):
+        some = hashes[start : start + HASHES_PER_QUERY]
+        key = {"run": run.run_id, "type": task_type, "hashes": some}
+        yield from connection.execute(_KNOWN_OF, key).scalars()
 
 
 def buffer_sizes(connection: sa.Connection, run: RunContext) -> dict[TaskType, int]:

@@ -82,19 +82,28 @@ def draw_sample(rng: random.Random, cell: Cell) -> Sample:
 
 def draw_task(rng: random.Random, task_type: TaskType, *, num_pairs: int) -> Proposal:
     """A fresh task of the generator, as one would propose it."""
+    return draw_worked_task(rng, task_type, num_pairs=num_pairs)[0]
+
+
+def draw_worked_task(
+    rng: random.Random, task_type: TaskType, *, num_pairs: int
+) -> tuple[Proposal, tuple[str, ...]]:
+    """A fresh task with its outputs, as the generator's own arithmetic gives them."""
     while True:
         drawn = draw_program(rng)
         if task_type is not TaskType.INDUCTION:
-            return Proposal(program=drawn.program.text, arguments=(arguments_text(drawn.inputs),))
+            arguments = (arguments_text(drawn.inputs),)
+            return Proposal(program=drawn.program.text, arguments=arguments), (repr(drawn.output),)
         try:
             pairs = draw_pairs(rng, drawn, num_pairs)
         except Stuck:
             continue
-        return Proposal(
+        task = Proposal(
             program=drawn.program.text,
             arguments=tuple(arguments for arguments, _ in pairs),
             message=message_of(rng, drawn.program),
         )
+        return task, tuple(output for _, output in pairs)
 
 
 def arguments_text(inputs: Sequence[Datum]) -> str:

@@ -9,17 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import anyio
 import pytest
 
-from actors.actor import Drain, LeasingActor, PolicyClock, Wakeups, run_leasing
-from actors.executor import Executor
-from actors.learner import LearnActor
-from actors.proposer import Proposer
-from actors.seeder import fill_buffers
-from actors.solver import Solver
 from azr.buffers import Buffers
 from azr.config import RunConfig
 from azr.play_time import PLAYED_SECONDS_METRIC, PlayTime
@@ -29,12 +21,13 @@ from azr.seeding import Seeder
 from azr.selfplay import SelfPlay
 from azr.store import SqlStore
 from azr.testing import CountingLearner, ScriptedEngine
-from azr.types import Admission, Batch, PolicyVersion, StepResult
+from azr.types import Admission, Batch
+from tests.actors.playing import fits, play_with_actors
 from tests.actors.scripts import play
 
+pytestmark = pytest.mark.timeout(300)  # against hanging, on machines with much else to do
+
 STEPS = 3
-
-
 SMALL: dict[str, dict[str, object]] = {
     "run": {"steps": STEPS},
     "selfplay": {"references": 3, "induction_pairs": 4, "attempts": 3, "seed_batches": 2},
@@ -52,6 +45,7 @@ SWITCHES: dict[str, dict[str, dict[str, object]]] = {
         "learner": {"solve_rollouts": 3},
     },
     "against the task": {"learner": {"solve_rollouts": 7, "baseline": "task"}},
+    "nobody proposes": {"selfplay": {"propose": False}, "learner": {"solve_rollouts": 7}},
     "no abduction": {"selfplay": {"task_types": ["induction", "deduction"]}},
 }
 """Ways to play, by what is different."""
@@ -61,10 +55,6 @@ def config(switches: Mapping[str, Mapping[str, object]]) -> RunConfig:
     return RunConfig.model_validate(
         {name: {**section, **switches.get(name, {})} for name, section in SMALL.items()}
     )
-
-
-def fits(prompt: str) -> bool:
-    return len(prompt) < 2000
 
 
 def essence(batch: Batch) -> list[tuple[object, ...]]:
@@ -99,62 +89,6 @@ async def tell_synchronously(run: RunConfig, sandbox: SandboxPool) -> list[tuple
         engine.version = game.version
         steps.append((batch, result.loss))
     return steps
-
-
-async def play_with_actors(
-    run: RunConfig,
-    sandbox: SandboxPool,
-    database: Path,
-    *,
-    learner: CountingLearner,
-    play_time: PlayTime,
-) -> list[tuple[Batch, float]]:
-    engine = ScriptedEngine(script=play)
-    drain, wakeups, clock = Drain(), Wakeups(), PolicyClock(learner=0, serving=0)
-    losses: list[float] = []
-
-    async def publish(version: PolicyVersion) -> None:
-        engine.version = clock.serving = version
-
-    async def keep(result: StepResult) -> None:
-        losses.append(result.loss)
-
-    async with SqlStore.open(f"sqlite:///{database}", run=run) as store:
-        await fill_buffers(store, engine, sandbox, run, fits)
-        shared: dict[str, Any] = {
-            "store": store,
-            "config": run,
-            "fits": fits,
-            "wakeups": wakeups,
-            "owner": "test",
-        }
-        leasing: list[LeasingActor[Any]] = [
-            Proposer(engine=engine, clock=clock, **shared),
-            Solver(engine=engine, **shared),
-            Executor(sandbox=sandbox, **shared),
-        ]
-        learn = LearnActor(
-            store=store,
-            learner=learner,
-            config=run,
-            clock=clock,
-            wakeups=wakeups,
-            drain=drain,
-            publish=publish,
-            gauges=dict,
-            on_step=keep,
-            play_time=play_time,
-        )
-
-        async def run_one(actor: LeasingActor[Any]) -> None:
-            await run_leasing(actor, concurrency=1, wakeups=wakeups, drain=drain)
-
-        with anyio.fail_after(60):
-            async with anyio.create_task_group() as actors:
-                for actor in leasing:
-                    actors.start_soon(run_one, actor)
-                actors.start_soon(learn.run)
-    return list(zip(learner.batches, losses, strict=True))
 
 
 @pytest.mark.parametrize("name", SWITCHES)

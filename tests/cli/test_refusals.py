@@ -52,6 +52,20 @@ def test_an_unknown_preset(refused: Refused):
     assert "tiny-cpu" in hint
 
 
+def test_a_missing_seed_file(refused: Refused):
+    error, hint = refused("run", "--set", "selfplay.seed_file=/nowhere/seeds.jsonl")
+    assert error == "/nowhere/seeds.jsonl cannot be read: No such file or directory"
+    assert "seed file" in hint
+
+
+def test_a_seed_file_without_tasks_of_a_type(refused: Refused, tmp_path: Path):
+    file = tmp_path / "seeds.jsonl"
+    file.write_text('{"snippet": "def f(a):\\n    return a", "input": "1", "output": "1"}\n{\n')
+    error, hint = refused("run", "--set", f"selfplay.seed_file={file}")
+    assert f"{file} has no row for induction tasks, one with `inputs`; line 2: not JSON" in error
+    assert "azr tasks generate" in hint
+
+
 def test_a_missing_model(refused: Refused):
     error, hint = refused("run", "--set", "run.model=/nowhere/model")
     assert "/nowhere/model" in error

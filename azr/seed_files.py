@@ -11,26 +11,18 @@ that are no literals as their repr.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import sqlalchemy as sa
 
 from azr.errors import ConfigError
 from azr.judging import Fits
 from azr.ports import Sandbox
 from azr.prompts import FAMILIES
-from azr.store.history import History
-from azr.store.models import TaskRow
-from azr.store.states import Origin
 from azr.types import Proposal, Rejection, TaskDraft, TaskType, Value
 from azr.validation import task_from
-from azr.values import equal, literal
-
-PAIR_TYPES = (TaskType.DEDUCTION, TaskType.ABDUCTION)
-ROWS_PER_FETCH = 500
+from azr.values import equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +35,12 @@ class SeedRow:
     outputs: tuple[str, ...]
     """As recorded in the file."""
     is_induction: bool
+
+    def may_become(self, task_types: Sequence[TaskType]) -> bool:
+        """Whether it has the form of a task of one of these types."""
+        if self.is_induction:
+            return TaskType.INDUCTION in task_types
+        return bool(_pair_types(task_types))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +57,8 @@ class Validated:
 
     drafts: tuple[TaskDraft, ...]
     """One for each of the wanted types."""
-    agrees: bool
-    """Whether the recorded outputs are the jail's."""
+    agrees: bool | None
+    """Whether the recorded outputs are the jail's; None if they were not compared."""
 
 
 def read_rows(path: Path) -> Iterator[SeedRow | Refusal]:
@@ -80,11 +78,64 @@ def read_rows(path: Path) -> Iterator[SeedRow | Refusal]:
         ) from error
 
 
+def read_seeds(path: Path, task_types: Sequence[TaskType]) -> list[SeedRow]:
+    """The rows of a file that could become tasks of these types.
+
+    Raises ConfigError if it cannot be read, or has none for one of the types.
+    """
+    rows = list(read_rows(path))
+    refusals = [row for row in rows if isinstance(row, Refusal)]
+    useful = [row for row in rows if isinstance(row, SeedRow) and row.may_become(task_types)]
+    for task_type in task_types:
+        if not any(row.may_become([task_type]) for row in useful):
+            field = "inputs" if task_type is TaskType.INDUCTION else "input"
+            first = f"; line {refusals[0].line}: {refusals[0].reason}" if refusals else ""
+            raise ConfigError(
+                f"{path} has no row for {task_type} tasks, one with `{field}`{first}",
+                hint="Add such rows (`azr tasks generate` makes some), or leave the type out"
+                " of selfplay.task_types.",
+            )
+    return useful
+
+
+def file_row(proposal: Proposal, outputs: Sequence[str], task_type: TaskType) -> dict[str, Any]:
+    """A task in the form of a file's row; `outputs` are literals as text."""
+    program = proposal.program
+    imports = [line for line in program.splitlines() if line.startswith(("import ", "from "))]
+    if task_type is TaskType.INDUCTION:
+        return {
+            "snippet": program,
+            "inputs": list(proposal.arguments),
+            "outputs": list(outputs),
+            "message": proposal.message,
+            "imports": imports,
+        }
+    [arguments], [output] = proposal.arguments, outputs
+    return {
+        "snippet": program,
+        "input": arguments,
+        "output": output,
+        "imports": imports,
+        "original_snippet": program,
+        "composite_functions": [],
+    }
+
+
 async def validate(
-    row: SeedRow, task_types: Sequence[TaskType], *, sandbox: Sandbox, fits: Fits, family: str
+    row: SeedRow,
+    task_types: Sequence[TaskType],
+    *,
+    sandbox: Sandbox,
+    fits: Fits,
+    family: str,
+    compare: bool,
 ) -> Validated | Refusal:
-    """What is asked of any proposal: it runs, and solvers can be given its prompt."""
-    wanted = [TaskType.INDUCTION] if row.is_induction else list(task_types)
+    """What is asked of any proposal: it runs, and solvers can be given its prompt.
+
+    A row with one pair becomes a task of each of the types; one with several, an
+    induction task. `compare` asks the jail for the recorded outputs' values, too.
+    """
+    wanted = [TaskType.INDUCTION] if row.is_induction else _pair_types(task_types)
     outcomes = await sandbox.validate(row.proposal.program, row.proposal.arguments)
     drafts: list[TaskDraft] = []
     for task_type in wanted:
@@ -95,23 +146,14 @@ async def validate(
         if not fits(FAMILIES[family].solve(draft)):
             return Refusal(row.line, f"its {task_type} prompt would be too long for this run")
         drafts.append(draft)
+    if not compare:
+        return Validated(tuple(drafts), agrees=None)
     agrees = await _agrees(row, [example.output for example in drafts[0].examples], sandbox)
     return Validated(tuple(drafts), agrees)
 
 
-def export_rows(history: History, task_type: TaskType, *, seeds_only: bool) -> Iterator[str]:
-    """A run's tasks of one type as lines of a seed file, in buffer order."""
-    query = (
-        sa.select(TaskRow.program, TaskRow.examples, TaskRow.message)
-        .where(TaskRow.run_id == history.run_id, TaskRow.task_type == task_type)
-        .order_by(TaskRow.ordinal)
-        .execution_options(yield_per=ROWS_PER_FETCH)
-    )
-    if seeds_only:
-        query = query.where(TaskRow.origin == Origin.SEED)
-    for program, examples, message in history.connection.execute(query):
-        row = _as_row(program, examples, message, is_induction=task_type is TaskType.INDUCTION)
-        yield json.dumps(row, ensure_ascii=False)
+def _pair_types(task_types: Sequence[TaskType]) -> list[TaskType]:
+    return [kind for kind in task_types if kind is not TaskType.INDUCTION]
 
 
 async def _agrees(row: SeedRow, outputs: Sequence[Value], sandbox: Sandbox) -> bool:
@@ -170,35 +212,3 @@ def _with_imports(program: str, imports: object) -> str:
     lines = [line for line in imports if isinstance(line, str)] if isinstance(imports, list) else []
     missing = [line for line in lines if line.strip() and line.strip() not in program]
     return "\n".join([*missing, program])
-
-
-def _as_row(
-    program: str, examples: Iterable[Sequence[str]], message: str, *, is_induction: bool
-) -> dict[str, Any]:
-    pairs = [(arguments, _literal(canonical)) for arguments, canonical in examples]
-    imports = [line for line in program.splitlines() if line.startswith(("import ", "from "))]
-    if is_induction:
-        return {
-            "snippet": program,
-            "inputs": [arguments for arguments, _ in pairs],
-            "outputs": [output for _, output in pairs],
-            "message": message,
-            "imports": imports,
-        }
-    [(arguments, output)] = pairs
-    return {
-        "snippet": program,
-        "input": arguments,
-        "output": output,
-        "imports": imports,
-        "original_snippet": program,
-        "composite_functions": [],
-    }
-
-
-def _literal(canonical: str) -> str:
-    """The Python literal of a stored value; its canonical text where it has none."""
-    try:
-        return literal(Value(canonical))
-    except ValueError:
-        return canonical
