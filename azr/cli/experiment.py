@@ -22,9 +22,9 @@ ABOUT = """Experiments that answer a question and write a report.
 
 \b
 Examples:
-  azr experiment learning --plan     what would be done, and for how long
-  azr experiment learning -p short   the effect in half an hour
-  azr experiment report              the report again, from its results
+  azr experiment learning --plan   what would be done, and for how long
+  azr experiment learning short    the effect in half an hour
+  azr experiment report            the report again, from its results
 """
 app = typer.Typer(help=ABOUT, no_args_is_help=True)
 COMMITTED_RESULTS = Path("docs/results/learning")
@@ -67,7 +67,7 @@ class Terminal:
 @app.command()
 def learning(
     plan: Annotated[
-        str, typer.Option("--plan-name", "-p", help="full, short or toy: see --plan.")
+        str, typer.Argument(metavar="[PLAN]", help="full, short or toy: see --plan.")
     ] = "full",
     arms: Annotated[
         str | None, typer.Option(metavar="A,B", help="Only these arms, in this order.")
@@ -105,7 +105,7 @@ def learning(
     \b
     Examples:
       azr experiment learning --plan                 arms, seeds and minutes
-      azr experiment learning -p short               the effect in half an hour
+      azr experiment learning short                  the effect in half an hour
       azr experiment learning                        the whole of it
       azr experiment learning --arms selfplay,solver-only --seeds 0,1,2 --minutes 20
       azr experiment learning --preset base --model models/larger --results docs/results/larger

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from azr import config_files
 from azr.errors import AzrError
 from azr.experiments import children, results
 from azr.experiments.arms import Kind
@@ -29,6 +30,8 @@ SLACK_SECONDS = 3600.0
 """Beyond its budget a child may need this long to start, seed, drain and stop."""
 SECONDS_PER_STEP = 600.0
 """Bounds a run that has no limit in minutes."""
+GENERATED_TASKS = 2000
+"""Of each type, for arms that are given theirs."""
 MEASURING_SECONDS = 4 * 3600.0
 """Bounds an evaluation, on machines far slower than a laptop."""
 
@@ -128,7 +131,11 @@ class OneTrial:
         if self.run.holds_run():
             return children.azr("run", "--resume", self.run.root)
         plan, trial = self.experiment.plan, self.trial
-        settings = ["evaluation.problems_per_type=0", "learner.keep_checkpoints=100000"]
+        settings = [
+            "evaluation.problems_per_type=0",
+            "learner.keep_checkpoints=100000",
+            f"learner.checkpoint_every_steps={plan.checkpoint_every_steps}",
+        ]
         if trial.minutes:
             settings += [f"run.steps={ENOUGH_STEPS}", f"run.minutes={trial.minutes}"]
         settings += trial.settings
@@ -165,12 +172,17 @@ class OneTrial:
         return used
 
     def _seed_file(self) -> Path:
-        from azr.experiments.generator_tasks import write_seed_file  # noqa: PLC0415 -- loads torch
-
+        """The generator's tasks; all seeds learn from the same ones."""
         path = (self.experiment.work / "generator-tasks.jsonl").resolve()
         if not path.exists():
-            num_pairs = self.experiment.plan.config(self.trial.arm).selfplay.induction_pairs
-            write_seed_file(path, seed=0, num_pairs=num_pairs)
+            partial = path.with_name("partial-" + path.name)
+            partial.unlink(missing_ok=True)
+            pairs = self.experiment.plan.config(self.trial.arm).selfplay.induction_pairs
+            words = children.azr(
+                "tasks", "generate", partial, "--count", str(GENERATED_TASKS), "--pairs", str(pairs)
+            )
+            children.run(words, self.log, deadline_seconds=SLACK_SECONDS)
+            partial.replace(path)
         return path
 
     # Measuring
@@ -205,7 +217,7 @@ class OneTrial:
         """`--checkpoint` for about as many points as the plan wants."""
         if len(steps) <= self.experiment.plan.curve_points:
             return "all"
-        grain = steps[0]
+        grain = config_files.load(self.run.config).learner.checkpoint_every_steps
         every = max(1, round(steps[-1] / self.experiment.plan.curve_points / grain))
         return f"every:{every * grain}"
 

@@ -83,7 +83,7 @@ def gains(comparison: Comparison) -> Figure | None:
     for row, arm in enumerate(arms):
         gain = comparison.gain(arm)
         low, high = gain.interval.low, gain.interval.high
-        colour = PALETTE[0] if arm.arm == SELFPLAY else PALETTE[1]
+        colour = "0.5" if arm.arm == SELFPLAY else PALETTE[1]
         axes.barh(row, gain.mean, color=colour, alpha=0.75 if gain.covers_seeds else 0.35)
         axes.errorbar(
             gain.mean, row, xerr=[[gain.mean - low], [high - gain.mean]], color="0.2", capsize=3

@@ -33,6 +33,8 @@ class Plan:
     """Arms in order, each with its seeds; the base has none."""
     minutes: float
     """Of each trial; 0 where `settings` limit the steps."""
+    checkpoint_every_steps: int = 10
+    """So fine that a curve can be chosen from them; their number is not known before."""
     curve_points: int = 8
     curve_per_type: int = 50
     """Problems of each split and type behind a point of a curve, answered greedily."""
@@ -123,6 +125,7 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
                 about="half an hour: the base, self-play and one ablation, one seed each",
                 seeds={BASE: (0,), SELFPLAY: (0,), "deduction-only": (0,)},
                 minutes=SHORT_MINUTES,
+                checkpoint_every_steps=5,
                 curve_points=6,
                 curve_per_type=25,
             ),

@@ -22,10 +22,6 @@ def interval(estimate: Estimate) -> str:
     return f"[{points(estimate.low)}, {points(estimate.high)}]"
 
 
-def seeds(count: int) -> str:
-    return "one seed" if count == 1 else f"{count} seeds"
-
-
 def conclusions(comparison: Comparison) -> list[str]:
     """What can be said, the main question first."""
     found: list[str] = []
@@ -117,5 +113,5 @@ def _held_out(difference: Difference) -> str:
 
 def _covering(difference: Difference) -> str:
     if difference.covers_seeds:
-        return f"95 % over {seeds(difference.num_seeds)} and the problems"
-    return "95 % over the problems only, with one seed"
+        return f"95 % over seeds ({difference.seeds}) and problems"
+    return "95 % over problems only, with one seed"

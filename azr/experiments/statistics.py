@@ -57,8 +57,8 @@ class Difference:
     over_problems: Estimate
     over_seeds: Estimate | None
     """None with too few seeds to know."""
-    num_seeds: int
-    """Of the side that has fewer."""
+    seeds: str
+    """How many: `3`, or `3 and 1` of two sides."""
 
     @property
     def covers_seeds(self) -> bool:
@@ -110,7 +110,7 @@ def gain(base: Outcomes, finals: Sequence[Outcomes], view: View = WHOLE) -> Diff
         mean=over_problems.mean,
         over_problems=over_problems,
         over_seeds=over_seeds,
-        num_seeds=len(gains),
+        seeds=str(len(gains)),
     )
 
 
@@ -135,7 +135,7 @@ def difference(
         mean=over_problems.mean,
         over_problems=over_problems,
         over_seeds=over_seeds,
-        num_seeds=min(len(first), len(second)),
+        seeds=f"{len(first)} and {len(second)}",
     )
 
 

@@ -36,7 +36,7 @@ def test_the_report_has_every_arm_its_plots_and_its_conclusions(tmp_path: Path):
     text = build(tmp_path).read_text()
     for said in (
         "Self-play: held-out accuracy rose by",
-        "95 % over 3 seeds and the problems",
+        "95 % over seeds (3) and problems",
         "`staleness-0`",
         "self-play ends above it",
         "`reuse-one`, seed 0: out of memory",

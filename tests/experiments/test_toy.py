@@ -33,7 +33,7 @@ def experiment(folder: Path, *words: str) -> str:
 
 
 def test_a_toy_experiment_leaves_results_and_a_report_and_is_not_done_twice(tmp_path: Path):
-    said = experiment(tmp_path, "learning", "-p", "toy")
+    said = experiment(tmp_path, "learning", "toy")
     folder = tmp_path / "runs" / "experiments" / "toy" / "results"
     base, played = results.read_all(folder)
     assert "0 of 2 trials are done already" in said
@@ -56,5 +56,5 @@ def test_a_toy_experiment_leaves_results_and_a_report_and_is_not_done_twice(tmp_
     assert kept == ["step-000002"], "measured checkpoints are not kept"
 
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
-    assert "2 of 2 trials are done already" in experiment(tmp_path, "learning", "-p", "toy")
+    assert "2 of 2 trials are done already" in experiment(tmp_path, "learning", "toy")
     assert before == {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
