@@ -113,10 +113,10 @@ class OneTrial:
         if self.base is None:
             raise AzrError("the base has no result", hint="It is measured first.")
         if self.trial.arm.kind is Kind.PRETRAINING:
-            used = self._train("pretraining", self._pretraining())
+            used = self._train("pretraining", self._pretraining)
             model = str(self.folder / "pretraining" / "model")
             return harvest.pretrained(self.base, self._measure("final", model, self._whole()), used)
-        used = self._train("run", self._playing())
+        used = self._train("run", self._playing)
         steps = self._checkpoints()
         last = str(max(steps, default=0))
         run = str(self.run.root)
@@ -151,12 +151,22 @@ class OneTrial:
             "--minutes", str(self.trial.minutes or 0.1), "--seed", str(seed),
         )  # fmt: skip
 
-    def _train(self, name: str, words: list[str]) -> Used:
-        """Run a training command unless it was finished before; what it used, all in all."""
+    def _train(self, name: str, command: Callable[[], list[str]]) -> Used:
+        """Train unless that was finished before; a command that fails is resumed once.
+
+        Returns what it used, all in all.
+        """
         ledger = self.folder / f"{name}.used.json"
+        if Used.read(ledger).finished:
+            return Used.read(ledger)
+        try:
+            return self._start(name, command(), ledger)
+        except children.ChildFailedError as error:
+            self.experiment.view.note(f"{self.trial.name}: {error}; once more")
+            return self._start(name, command(), ledger)
+
+    def _start(self, name: str, words: list[str], ledger: Path) -> Used:
         used = Used.read(ledger)
-        if used.finished:
-            return used
         limit = self.trial.minutes * SECONDS_PER_MINUTE
         if not limit:
             limit = self.experiment.plan.config(self.trial.arm).run.steps * SECONDS_PER_STEP

@@ -26,9 +26,13 @@ calls, problems, words = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2]), sys
 with calls.open("a") as file:
     file.write(" ".join(words) + "\\n")
 option = lambda name, default: words[words.index(name) + 1] if name in words else default
-if (calls.parent / f"fail-{words[0]}").exists():
+failing = calls.parent / f"fail-{words[0]}"
+if failing.exists():
     print("it broke")
-    sys.exit(int((calls.parent / f"fail-{words[0]}").read_text()))
+    code = failing.read_text()
+    if code == "once":
+        failing.unlink()
+    sys.exit(1 if code == "once" else int(code))
 if words[0] == "pretrain":
     (pathlib.Path(words[1]) / "model").mkdir(parents=True, exist_ok=True)
     told = json.dumps({"tokens": 1000, "seconds": 60.0})
@@ -123,6 +127,12 @@ def test_an_interrupted_trial_goes_on_where_it_stopped(experiment: Experiment):
     assert calls(experiment) == ["eval", "pretrain", "pretrain", "eval", "eval"]
     used = Used.read(experiment.work / "more-pretraining-seed0" / "pretraining.used.json")
     assert (used.finished, used.restarts, used.cpu_seconds) == (True, 1, None)
+
+
+def test_a_command_that_fails_once_is_resumed_at_once(experiment: Experiment):
+    (experiment.work.parent / "fail-pretrain").write_text("once")
+    assert experiment.conduct() == []
+    assert calls(experiment) == ["eval", "pretrain", "pretrain", "eval"]
 
 
 def test_a_failed_trial_is_recorded_and_tried_again(experiment: Experiment):
