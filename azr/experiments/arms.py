@@ -72,6 +72,12 @@ _PAPER = (
         ("selfplay.references=0",),
     ),
     Arm(
+        "solver-only",
+        "Are new tasks needed, or would the seed tasks do?",
+        Group.PAPER,
+        ("selfplay.propose=false",),
+    ),
+    Arm(
         "proposer-untrained",
         "Does it help to train the proposer?",
         Group.PAPER,
@@ -113,6 +119,13 @@ _VARIANTS = (
     ),
 )
 _BASELINES = (
+    Arm(
+        "generator-tasks",
+        "Would solving the pretraining generator's tasks do as well?",
+        Group.BASELINES,
+        ("selfplay.propose=false",),
+        needs_generator_tasks=True,
+    ),
     Arm(
         "more-pretraining",
         "Would more pretraining do as well?",

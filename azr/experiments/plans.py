@@ -108,7 +108,7 @@ class Trial:
         return 60.0 * (self.minutes + MEASURING_MINUTES)
 
 
-_MAIN = (BASE, SELFPLAY, "more-pretraining", "staleness-0")
+_MAIN = (BASE, SELFPLAY, "generator-tasks", "more-pretraining", "solver-only", "staleness-0")
 
 PLANS: Mapping[str, Plan] = MappingProxyType(
     {
@@ -123,7 +123,7 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
             Plan(
                 name="short",
                 about="half an hour: the base, self-play and one ablation, one seed each",
-                seeds={BASE: (0,), SELFPLAY: (0,), "deduction-only": (0,)},
+                seeds={BASE: (0,), SELFPLAY: (0,), "solver-only": (0,)},
                 minutes=SHORT_MINUTES,
                 checkpoint_every_steps=5,
                 curve_points=6,

@@ -17,7 +17,7 @@ MANY = [
     result("base"),
     *(result("selfplay", seed, share=0.55 + 0.02 * seed) for seed in range(3)),
     *(result("staleness-0", seed, share=0.32) for seed in range(3)),
-    result("no-references", share=0.4),
+    result("solver-only", share=0.4),
     result("loss-cispo", share=0.56),
     result("staleness-8", share=0.5),
 ]
