@@ -56,6 +56,8 @@ def diagnose(
 
 def _measured(database: str | None, run: int | None) -> list[StepMeasures]:
     """The run's measures; progress on standard error while steps have to be measured."""
+    import time
+
     from rich.console import Console
     from rich.progress import Progress
 
@@ -64,14 +66,22 @@ def _measured(database: str | None, run: int | None) -> list[StepMeasures]:
     from azr.store.locate import locate
 
     located = locate(database)
+    measured = 0
     with Progress(console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("measuring steps", total=None, visible=False)
 
         def on_step(done: int, total: int) -> None:
+            nonlocal measured
+            measured = done
             progress.update(bar, completed=done, total=total, visible=True)
 
+        started = time.process_time()
         with open_history(located, run=run) as history:
-            return read_series(history, on_step)
+            steps = read_series(history, on_step)
+    if measured:
+        each = 1000 * (time.process_time() - started) / measured
+        note(f"measured {measured} steps that no node had, {each:.0f} ms of processor time each")
+    return steps
 
 
 def _print_json(steps: Sequence[StepMeasures]) -> None:

@@ -44,8 +44,8 @@ RAN = frozenset(
     }
 )
 """Verdicts on proposals that ran well and were refused for what they are."""
-MAX_LABELLED = 4096
-"""References whose labels are kept; they are shown again and again."""
+MAX_REFERENCES = 4096
+"""References that are kept measured; they are shown again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,22 @@ class Proposed:
     """None for text beyond the bounds of what is measured."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What proposals are compared with."""
+
+    digest: bytes
+    labels: tuple[str, ...]
+
+
 @dataclass(eq=False)
 class Measurer:
     """Measures steps in their order; remembers which programs there were before."""
 
     _known: set[bytes] = field(default_factory=set)
     """Digests of program forms."""
-    _labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    """Of references, by task id."""
+    _references: dict[int, Reference] = field(default_factory=dict)
+    """By task id."""
 
     def remember(self, texts: Iterable[str]) -> None:
         """Programs that count as older from now on."""
@@ -113,11 +121,11 @@ class Measurer:
         """Repetition of, and distance to, what the proposers were shown."""
         compared = [each for each in proposed if each.row.references]
         repeated = sum(
-            _digest(each.program) in {_digest(task.program) for task in each.row.references}
+            _digest(each.program) in {shown.digest for shown in self._shown(each.row)}
             for each in compared
         )
         distances = [
-            [syntax_distance(own, self._labels_of(task)) for task in each.row.references]
+            [syntax_distance(own, shown.labels) for shown in self._shown(each.row)]
             for each in compared
             if each.tree is not None
             for own in [syntax_labels(each.tree)]
@@ -128,14 +136,18 @@ class Measurer:
             | _mean("nearest_reference", [min(found) for found in distances])
         )
 
-    def _labels_of(self, task: Task) -> tuple[str, ...]:
-        known = self._labels.get(task.task_id)
+    def _shown(self, row: TrainedRow) -> list[Reference]:
+        return [self._reference(task) for task in row.references]
+
+    def _reference(self, task: Task) -> Reference:
+        known = self._references.get(task.task_id)
         if known is None:
             tree = programs.parsed(task.program)
-            known = () if tree is None else syntax_labels(tree)
-            if len(self._labels) >= MAX_LABELLED:
-                self._labels.clear()
-            self._labels[task.task_id] = known
+            labels = () if tree is None else syntax_labels(tree)
+            known = Reference(_digest(task.program), labels)
+            if len(self._references) >= MAX_REFERENCES:
+                self._references.clear()
+            self._references[task.task_id] = known
         return known
 
 

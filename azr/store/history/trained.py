@@ -147,9 +147,7 @@ def recorded_metrics(history: History, prefix: str) -> dict[PolicyVersion, dict[
         sa.select(MetricRow.step, MetricRow.name, MetricRow.value)
         .where(
             MetricRow.run_id == history.run_id,
-            # A range, which an index answers; the last letter is beyond any name's.
-            MetricRow.name >= prefix,
-            MetricRow.name < prefix + "\uffff",
+            MetricRow.name.startswith(prefix, autoescape=True),
             MetricRow.live,
         )
         .order_by(MetricRow.metric_id)
