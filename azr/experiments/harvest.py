@@ -15,7 +15,7 @@ from azr.experiments.machine import this_machine
 from azr.experiments.measured import read_outcomes, suite_name
 from azr.experiments.plans import Trial
 from azr.experiments.results import CurvePoint, Outcomes, TrialResult
-from azr.experiments.trace import Columns, Moment, Played, read_played
+from azr.experiments.trace import Moment, Played, read_played
 from azr.run_directory import RunDirectory
 from azr.store.locate import of_directory
 from azr.types import PolicyVersion
@@ -92,7 +92,7 @@ class Harvest:
         )
         ((last, outcomes),) = self._final(final).items()
         end = self._end(course, last)
-        return self._result(end, (base.curve[0], *points), outcomes, used, course.trace)
+        return self._result(end, (base.curve[0], *points), outcomes, used, course)
 
     def _end(self, course: Played, last: PolicyVersion) -> Moment:
         if last and course.at(last).step != last:
@@ -132,7 +132,7 @@ class Harvest:
         curve: tuple[CurvePoint, ...],
         final: Outcomes,
         used: Used | None,
-        trace: Columns | None = None,
+        course: Played | None = None,
     ) -> TrialResult:
         trial = self.trial
         is_run = trial.arm.kind is Kind.RUN
@@ -153,7 +153,8 @@ class Harvest:
             tokens=end.tokens,
             curve=curve,
             final=final,
-            trace=trace or {},
+            trace=course.trace if course else {},
+            findings=course.findings if course else (),
             machine=this_machine(),
             finished_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )

@@ -72,6 +72,7 @@ def markdown(
         "## Before and after, self-play",
         *_before_and_after(comparison),
         *_asynchrony(comparison),
+        *_findings(comparison),
         *(["## Plots", *plots] if plots else []),
         "## How it was measured",
         HOW,
@@ -149,6 +150,27 @@ def _view_row(comparison: Comparison, arm: Seeds, view: View) -> tuple[str, ...]
 def _asynchrony(comparison: Comparison) -> list[str]:
     said = sentences.asynchrony(comparison)
     return [] if said is None else ["## Asynchronous against synchronous", said]
+
+
+def _findings(comparison: Comparison) -> list[str]:
+    """What went wrong inside runs: every one of self-play's, and how many of other arms."""
+    lines = [
+        f"- `{arm.arm}`, seed {result.seed}: {said}"
+        for arm in comparison.arms
+        if arm is comparison.selfplay
+        for result in arm.results
+        for said in result.findings or ("nothing was found",)
+    ]
+    lines += [
+        f"- `{arm.arm}`, findings by seed: "
+        + ", ".join(str(len(result.findings)) for result in arm.results)
+        for arm in comparison.arms
+        if arm is not comparison.selfplay and any(result.findings for result in arm.results)
+    ]
+    said = (
+        "Collapse, drift and reward hacking, as `azr diagnose` sees them (docs/failure-modes.md):"
+    )
+    return ["## What the detectors found", said, "\n".join(lines)] if lines else []
 
 
 def _failed(failures: Sequence[Failure]) -> list[str]:

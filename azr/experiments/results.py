@@ -82,6 +82,8 @@ class TrialResult(Record):
     """Of the weights at the end."""
     trace: Mapping[str, tuple[float | None, ...]] = {}
     """Columns over thinned learner steps: `step`, `played_seconds`, `tokens`, and metrics."""
+    findings: tuple[str, ...] = ()
+    """Failures that `azr.diagnosis` saw in a run, in words."""
     machine: Machine
     finished_at: str
     """UTC, ISO 8601."""

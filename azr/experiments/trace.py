@@ -10,6 +10,7 @@ from pathlib import Path
 
 from azr.diagnosis.measures import RUN, StepMeasures
 from azr.diagnosis.series import read_series
+from azr.diagnosis.watch import findings
 from azr.play_time import PLAYED_SECONDS_METRIC
 from azr.store import queries
 from azr.store.history import open_history
@@ -52,6 +53,8 @@ class Played:
     moments: tuple[Moment, ...]
     """Of each surviving step."""
     trace: Columns
+    findings: tuple[str, ...]
+    """Failures that `azr.diagnosis` sees in it, in words."""
 
     def at(self, step: int) -> Moment:
         """The moment of a step; the beginning if it is not among them."""
@@ -63,15 +66,16 @@ def read_played(database: Path | Located) -> Played:
     """Read a run's database. Raises StoreError."""
     with open_history(database) as history:
         steps = queries.steps(history)
-        measures = {found.step: found for found in read_series(history)}
+        series = read_series(history)
         windows = queries.throughput(history, window_seconds=TOKEN_WINDOW_SECONDS)
         started_at = queries.first_rollout_at(history) or 0.0
+    measures = {found.step: found for found in series}
     moments = tuple(_moments(steps, windows, started_at))
     rows = [
         _row(moment, step, measures.get(step.step))
         for moment, step in zip(moments, steps, strict=True)
     ]
-    return Played(moments, thinned(_with_rates(rows)))
+    return Played(moments, thinned(_with_rates(rows)), tuple(map(str, findings(series))))
 
 
 def thinned(rows: Sequence[Row], max_rows: int = MAX_ROWS) -> Columns:

@@ -72,6 +72,7 @@ def result(
             "entropy": tuple(1 / step for step in steps),
             "solve/deduction/reward": (None, *(step / 80 for step in steps[1:])),
         },
+        findings=("collapse since step 7",) if arm == "solver-only" else (),
         machine=Machine(cpu="a processor", cores=2, versions={"torch": "2"}),
         finished_at="2026-01-01T00:00:00Z",
     )

@@ -42,6 +42,8 @@ def test_the_report_has_every_arm_its_plots_and_its_conclusions(tmp_path: Path):
         "`reuse-one`, seed 0: out of memory",
         "## Asynchronous against synchronous",
         "2 cores of a processor",
+        "- `selfplay`, seed 2: nothing was found",
+        "- `solver-only`, findings by seed: 1",
     ):
         assert said in text
     for plot in (
