@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from azr.cli.history_options import DatabaseArgument, RunOption
-from azr.cli.output import CsvFlag, Form, JsonFlag, chosen_form, console, emit, note
+from azr.cli.output import CsvFlag, Form, chosen_form, console, emit, note
 from azr.types import Role, TaskType
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ def diagnose(
     last: Annotated[
         int | None, typer.Option("--last", min=1, help="Print what is measured up to this step.")
     ] = None,
-    as_json: JsonFlag = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: findings and measures.")
+    ] = False,
     as_csv: CsvFlag = False,
 ) -> None:
     """Look for collapse, drift and reward hacking in a run, finished or playing.
