@@ -17,16 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azr.errors import AzrError
-from azr.experiments.cpu_time import tree_cpu_seconds
+from azr.experiments.cpu_time import CpuTime
 
 POLL_SECONDS = 1.0
-CPU_SAMPLE_SECONDS = 5.0
 STOP_SECONDS = 180.0
 """For a child to drain and checkpoint once asked to stop; then it is killed."""
 EXIT_INTERRUPTED = 130
 TAIL_LINES = 6
 
 type OnTick = Callable[[], None]
+
+
+def _nothing(*_: object) -> None:
+    """For callers who need not be told."""
 
 
 class ChildFailedError(AzrError):
@@ -37,10 +40,14 @@ class ChildFailedError(AzrError):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a child used."""
+    """What a child used until it ended, however that was."""
 
     seconds: float
     cpu_seconds: float | None
+    finished: bool
+
+
+type OnUsage = Callable[[Usage], None]
 
 
 def azr(*words: str | Path) -> list[str]:
@@ -49,9 +56,21 @@ def azr(*words: str | Path) -> list[str]:
 
 
 def run(
-    words: Sequence[str], log: Path, *, deadline_seconds: float, on_tick: OnTick = lambda: None
-) -> Usage:
-    """Run to the end, output appended to `log`; `on_tick` is called about once a second.
+    words: Sequence[str],
+    log: Path,
+    *,
+    deadline_seconds: float,
+    on_tick: OnTick = _nothing,
+    on_usage: OnUsage = _nothing,
+) -> None:
+    """Run to the end, output appended to `log`.
+
+    Args:
+        words: the command line.
+        log: made if need be.
+        deadline_seconds: then it is stopped.
+        on_tick: called about once a second.
+        on_usage: called once, when it has ended, also if it failed.
 
     Raises:
         ChildFailedError: it failed, or was not done by the deadline.
@@ -67,18 +86,24 @@ def run(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        cpu_time = CpuTime(child.pid)
         try:
-            cpu_seconds = _watch(child, started + deadline_seconds, on_tick)
+            in_time = _watch(child, started + deadline_seconds, cpu_time, on_tick)
         except KeyboardInterrupt:
             _stop(child)
             raise
         finally:
             _kill(child)
+            seconds = time.monotonic() - started
+            on_usage(Usage(seconds, cpu_time.seconds, finished=child.returncode == 0))
+    if not in_time:
+        raise ChildFailedError(
+            f"`{_shown(words)}` was stopped after {deadline_seconds:,.0f} s: {tail(log)}"
+        )
     if child.returncode == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
-    if child.returncode is None or child.returncode != 0:
+    if child.returncode != 0:
         raise ChildFailedError(f"`{_shown(words)}` ended with {child.returncode}: {tail(log)}")
-    return Usage(time.monotonic() - started, cpu_seconds)
 
 
 def tail(log: Path) -> str:
@@ -87,21 +112,18 @@ def tail(log: Path) -> str:
     return " | ".join(line.strip() for line in lines[-TAIL_LINES:] if line.strip())
 
 
-def _watch(child: subprocess.Popen[bytes], deadline: float, on_tick: OnTick) -> float | None:
-    """Wait for the end or the deadline; the largest processor time seen."""
-    used: float | None = None
-    next_sample = 0.0
+def _watch(
+    child: subprocess.Popen[bytes], deadline: float, cpu_time: CpuTime, on_tick: OnTick
+) -> bool:
+    """Wait for the end, and ask for it at the deadline; whether it came before."""
     while time.monotonic() < deadline:
-        if time.monotonic() >= next_sample:
-            next_sample = time.monotonic() + CPU_SAMPLE_SECONDS
-            sample = tree_cpu_seconds(child.pid)
-            used = sample if used is None or sample is None else max(used, sample)
+        cpu_time.sample()
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(timeout=POLL_SECONDS)
-            return used
+            return True
         on_tick()
     _stop(child)
-    return used
+    return False
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from azr import config_files
@@ -166,20 +166,17 @@ class OneTrial:
             return self._start(name, command(), ledger)
 
     def _start(self, name: str, words: list[str], ledger: Path) -> Used:
-        used = Used.read(ledger)
         limit = self.trial.minutes * SECONDS_PER_MINUTE
         if not limit:
             limit = self.experiment.plan.config(self.trial.arm).run.steps * SECONDS_PER_STEP
-        try:
-            usage = children.run(
-                words, self.log, deadline_seconds=limit + SLACK_SECONDS, on_tick=self._tell(name)
-            )
-        except (AzrError, KeyboardInterrupt):
-            replace(used, restarts=used.restarts + 1, cpu_seconds=None).write(ledger)
-            raise
-        used = used.plus(usage)
-        used.write(ledger)
-        return used
+        children.run(
+            words,
+            self.log,
+            deadline_seconds=limit + SLACK_SECONDS,
+            on_tick=self._tell(name),
+            on_usage=lambda usage: Used.read(ledger).plus(usage).write(ledger),
+        )
+        return Used.read(ledger)
 
     def _seed_file(self) -> Path:
         """The generator's tasks; all seeds learn from the same ones."""

@@ -8,12 +8,37 @@ lost. Off Linux there is no figure.
 from __future__ import annotations
 
 import os
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _PROC = Path("/proc")
 _PARENT, _TIMES = 1, slice(11, 15)
 """Fields of /proc/PID/stat after the name, which may hold spaces: the parent; user and
 system ticks, own and of children waited for."""
+
+
+SAMPLE_SECONDS = 5.0
+
+
+@dataclass(eq=False)
+class CpuTime:
+    """The largest figure seen of a tree, which may lose processes as it ends."""
+
+    root: int
+    """The first process's id."""
+    seconds: float | None = None
+    """None where there is none."""
+    _next_sample: float = field(default=0.0, init=False)
+
+    def sample(self) -> None:
+        """Look, unless the last look was a moment ago."""
+        if time.monotonic() < self._next_sample:
+            return
+        self._next_sample = time.monotonic() + SAMPLE_SECONDS
+        found = tree_cpu_seconds(self.root)
+        if found is not None:
+            self.seconds = max(self.seconds or 0.0, found)
 
 
 def tree_cpu_seconds(root: int) -> float | None:

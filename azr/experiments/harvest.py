@@ -31,8 +31,8 @@ class Used:
     finished: bool = False
     seconds: float = 0.0
     cpu_seconds: float | None = 0.0
-    """None once a start was cut short: its figure is lost."""
-    restarts: int = 0
+    """None where it cannot be measured."""
+    starts: int = 0
 
     @classmethod
     def read(cls, path: Path) -> Used:
@@ -51,13 +51,13 @@ class Used:
         scratch.replace(path)
 
     def plus(self, usage: Usage) -> Used:
-        """With a start that came to its end."""
+        """With one more start, however that ended."""
         known = self.cpu_seconds is not None and usage.cpu_seconds is not None
         return Used(
-            finished=True,
+            finished=usage.finished,
             seconds=self.seconds + usage.seconds,
             cpu_seconds=(self.cpu_seconds or 0) + (usage.cpu_seconds or 0) if known else None,
-            restarts=self.restarts,
+            starts=self.starts + 1,
         )
 
 

@@ -99,7 +99,7 @@ def _moments(
         while index < len(windows) and windows[index].start <= ended:
             tokens += windows[index].generated_tokens
             index += 1
-        played = step.metrics.get(PLAYED_SECONDS_METRIC, 0.0)
+        played = round(step.metrics.get(PLAYED_SECONDS_METRIC, 0.0), 1)
         moments.append(Moment(step=step.step, tokens=tokens, played_seconds=played))
     return moments
 
