@@ -18,6 +18,7 @@ from azr.types import TaskType
 type Positive = Annotated[int, Field(ge=1)]
 type Seconds = Annotated[float, Field(gt=0)]
 
+OptimizerName = Literal["adamw", "sgd"]
 LossName = Literal["dppo_tv", "ppo_clip", "tis", "cispo", "decoupled_ppo", "gspo"]
 
 
@@ -153,6 +154,11 @@ class LearnerSection(Section):
     max_staleness: Annotated[int, Field(ge=0)] = 4
     """Versions that the oldest token of a row may lag at the claim; 0 = synchronous."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-6
+    optimizer: OptimizerName = "adamw"
+    """The paper's AdamW, or SGD with momentum, which wants a rate some thousand times
+    larger and takes less noise from small batches."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD."""
     adam_betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     gradient_clip: Annotated[float, Field(gt=0)] = 1.0

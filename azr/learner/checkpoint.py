@@ -2,7 +2,7 @@
 
     checkpoints/step-000015/
         config.json, model.safetensors, tokenizer files   loadable by transformers and vLLM
-        learner/state.safetensors                         AdamW moments and RNG states
+        learner/state.safetensors                         optimizer moments and RNG states
         manifest.json                                     version, size and sha256 of each file
 
 A checkpoint is written beside its final name, fsynced, and renamed: it exists whole or not
@@ -27,7 +27,7 @@ from torch import Tensor
 
 from azr.config import RunConfig
 from azr.errors import RunDirectoryError
-from azr.learner import model
+from azr.learner import model, optimizers
 from azr.learner.step import Trainer
 from azr.types import PolicyVersion
 
@@ -39,7 +39,6 @@ STATE = "learner/state.safetensors"
 """In a folder of its own: vLLM loads every safetensors file beside the model's."""
 _PREFIX = "step-"
 _UNFINISHED = ".unfinished-"
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +145,19 @@ def _state(trainer: Trainer) -> dict[str, Tensor]:
     if trainer.policy.device.type == "cuda":
         tensors["rng/cuda"] = torch.cuda.get_rng_state(trainer.policy.device)
     for name, parameter in trainer.policy.model.named_parameters():
-        moments = trainer.optimizer.state.get(parameter, {})
-        tensors |= {f"{moment}/{name}": moments[moment] for moment in moments}
+        moments = optimizers.state_of(trainer.optimizer, parameter)
+        tensors |= {f"{moment}/{name}": value for moment, value in moments.items()}
     return tensors
 
 
 def _restore(trainer: Trainer, tensors: dict[str, Tensor]) -> None:
+    # Another optimizer than the checkpoint's finds no moments of its own, and starts anew.
+    moments = optimizers.MOMENTS[trainer.config.learner.optimizer]
     for name, parameter in trainer.policy.model.named_parameters():
-        if f"step/{name}" in tensors:
+        if f"{moments[0]}/{name}" in tensors:
             trainer.optimizer.state[parameter] = {
                 moment: tensors[f"{moment}/{name}"].to(device=parameter.device, dtype=torch.float32)
-                for moment in _MOMENTS
+                for moment in moments
             }
     torch.set_rng_state(tensors["rng/cpu"])
     if "rng/cuda" in tensors and trainer.policy.device.type == "cuda":

@@ -1,4 +1,4 @@
-"""One optimizer step: forward, loss, backward, clip, AdamW.
+"""One optimizer step: forward, loss, backward, clip, update.
 
 The batch is used once, so the current log-probs without their gradient are the proximal
 ones (bypass mode): one forward pass, none repeated.
@@ -18,6 +18,7 @@ from azr import losses, packing
 from azr.advantages import reward_metrics
 from azr.config import RunConfig
 from azr.errors import LearnerError
+from azr.learner import optimizers
 from azr.learner.metrics import TokenDiagnostics, ratio_metrics
 from azr.learner.model import Policy
 from azr.types import Batch, PolicyVersion, StepResult
@@ -37,19 +38,12 @@ class Trainer:
     policy: Policy
     config: RunConfig
     version: PolicyVersion = 0
-    optimizer: torch.optim.AdamW = field(init=False)
+    optimizer: torch.optim.Optimizer = field(init=False)
     _last: tuple[int, StepResult] | None = field(default=None, init=False)
     """Batch id and result of the latest step."""
 
     def __post_init__(self) -> None:
-        learner = self.config.learner
-        self.optimizer = torch.optim.AdamW(
-            self.policy.model.parameters(),
-            lr=learner.learning_rate,
-            betas=learner.adam_betas,
-            weight_decay=learner.weight_decay,
-            fused=True,
-        )
+        self.optimizer = optimizers.build(self.policy.model.parameters(), self.config.learner)
 
     def train(self, batch: Batch, advantages: Sequence[float]) -> StepResult | Refusal:
         """Take one step on a batch claimed at this version.

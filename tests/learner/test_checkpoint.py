@@ -15,6 +15,15 @@ from azr.learner.step import Trainer
 from azr.types import Batch, StepResult
 
 type BatchAt = Callable[[int], Batch]
+type Settings = dict[str, object]
+
+SGD_WITHOUT_MOMENTUM: Settings = {"optimizer": "sgd", "momentum": 0.0}
+
+
+def with_learner(config: RunConfig, **changes: object) -> RunConfig:
+    return RunConfig.model_validate(
+        config.model_dump() | {"learner": config.learner.model_dump() | changes}
+    )
 
 
 def train(of: Trainer, batch_at: BatchAt, steps: int) -> list[float]:
@@ -34,9 +43,14 @@ def written(model_path: Path, config: RunConfig, batch_at: BatchAt, tmp_path: Pa
     return checkpoint.write(of, tmp_path / "checkpoints", keep=3)
 
 
+@pytest.mark.parametrize("settings", [{}, {"optimizer": "sgd"}, SGD_WITHOUT_MOMENTUM], ids=str)
 def test_resuming_gives_the_weights_of_uninterrupted_training_bit_for_bit(
-    model_path: Path, config: RunConfig, batch_at: BatchAt, written: Path
+    model_path: Path, config: RunConfig, batch_at: BatchAt, tmp_path: Path, settings: Settings
 ) -> None:
+    config = with_learner(config, **settings)
+    first = checkpoint.load(model_path, config)
+    train(first, batch_at, 2)
+    written = checkpoint.write(first, tmp_path / "checkpoints", keep=3)
     whole = checkpoint.load(model_path, config)
     losses = train(whole, batch_at, 4)
     torch.manual_seed(999)  # the checkpoint must bring its own generator state
@@ -49,6 +63,15 @@ def test_resuming_gives_the_weights_of_uninterrupted_training_bit_for_bit(
         assert torch.equal(parameter, expected[name]), name
     checkpoint.load(written, config)
     assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_another_optimizer_than_the_checkpoints_starts_without_moments(
+    config: RunConfig, batch_at: BatchAt, written: Path
+) -> None:
+    resumed = checkpoint.load(written, with_learner(config, optimizer="sgd"))
+    assert resumed.version == 2
+    assert not resumed.optimizer.state
+    assert train(resumed, batch_at, 1)
 
 
 def test_a_checkpoint_is_a_hugging_face_folder_with_its_tokenizer(written: Path) -> None:

@@ -1,0 +1,52 @@
+"""The optimizers by name, and which tensors of theirs a checkpoint keeps.
+
+Policy gradients are mostly noise. AdamW divides every coordinate by its own scale and so
+turns the noise of coordinates without a signal into steps as large as the others'; plain
+SGD leaves it as small as it is. docs/experiments.md has the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from azr.config import LearnerSection, OptimizerName
+
+MOMENTS: dict[OptimizerName, tuple[str, ...]] = {
+    "adamw": ("step", "exp_avg", "exp_avg_sq"),
+    "sgd": ("momentum_buffer",),
+}
+"""Per-parameter state of each, by torch's names."""
+
+
+def build(parameters: Iterable[Parameter], learner: LearnerSection) -> torch.optim.Optimizer:
+    """The optimizer of these settings over these parameters, with no state yet."""
+    match learner.optimizer:
+        case "adamw":
+            return torch.optim.AdamW(
+                parameters,
+                lr=learner.learning_rate,
+                betas=learner.adam_betas,
+                weight_decay=learner.weight_decay,
+                fused=True,
+            )
+        case "sgd":
+            return torch.optim.SGD(
+                parameters,
+                lr=learner.learning_rate,
+                momentum=learner.momentum,
+                weight_decay=learner.weight_decay,
+                fused=True,
+            )
+        case _:
+            assert_never(learner.optimizer)
+
+
+def state_of(optimizer: torch.optim.Optimizer, parameter: Parameter) -> dict[str, Tensor]:
+    """What the optimizer remembers of a parameter; nothing before its first step."""
+    state = optimizer.state.get(parameter, {})
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
