@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from actors.actor import Topic, Wakeups
 from azr.config import RunConfig
@@ -45,10 +45,15 @@ class Executor:
     wakeups: Wakeups
     owner: str
     topic: Topic = Topic.GENERATED
+    _may_settle: bool = field(default=True, init=False)
+    """An attempt was judged since the last look, or none was taken yet."""
 
     async def lease(self, at_most: int) -> Sequence[Rollout]:
         await self._settle()
-        return await self.store.lease_rollouts(owner=self.owner, at_most=at_most)
+        leased = await self.store.lease_rollouts(owner=self.owner, at_most=at_most)
+        # While idle, every visit looks: another node may have judged attempts and died.
+        self._may_settle = self._may_settle or not leased
+        return leased
 
     async def perform(self, work: Rollout) -> None:
         try:
@@ -59,6 +64,7 @@ class Executor:
         except SandboxError as error:
             log.warning("the jail failed on a rollout", extra={"cause": repr(error)})
             await self.store.fail_rollout(work.rollout_id)
+            self._may_settle = True
         await self._settle()
 
     async def _judge_proposal(self, rollout: Rollout) -> None:
@@ -99,11 +105,19 @@ class Executor:
             reward=solver_reward(grade.judgement),
             solved=grade.solved,
         )
+        self._may_settle = True
         self.wakeups.notify(Topic.READY)
 
     async def _settle(self) -> None:
-        """Give measured proposals their learnability reward."""
+        """Give measured proposals their learnability reward.
+
+        One look serves all the attempts that were judged before it.
+        """
+        if not self._may_settle:
+            return
+        self._may_settle = False
         measured = await self.store.measured_proposals(at_most=SETTLE_AT_MOST)
+        self._may_settle = self._may_settle or len(measured) == SETTLE_AT_MOST
         for proposal in measured:
             reward = learnability_reward(
                 proposal.solve_rate, boundary_reward=self.config.selfplay.boundary_reward

@@ -11,9 +11,7 @@ own, and what it is news of to actors that wait in other processes.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Concatenate
@@ -35,6 +33,7 @@ from azr.store import (
     rollouts,
     tasks,
 )
+from azr.store.answers import shielded
 from azr.store.context import RunContext
 from azr.store.engine import Database, Durability, Needs, open_database
 from azr.store.migrate import upgrade
@@ -103,8 +102,8 @@ class SqlStore:
         writer = Writer(database)
         try:
             plain = Needs(durability=Durability.DURABLE, traceable=False)
-            await _shielded(writer.submit(upgrade, plain))
-            context = await _shielded(
+            await shielded(writer.submit(upgrade, plain))
+            context = await shielded(
                 writer.submit(
                     lambda connection: recovery.open_run(connection, run, clock or writer.now),
                     Needs(durability=Durability.DURABLE),
@@ -290,7 +289,7 @@ class SqlStore:
         """Commit a job that needs no order with those of other processes."""
         await checkpoint_if_cancelled()  # a cancelled actor does not start writing
         needs = replace(needs, run_id=self.run_id)
-        return await _shielded(self._writer.submit(self._bound(job, *args, **kwargs), needs))
+        return await shielded(self._writer.submit(self._bound(job, *args, **kwargs), needs))
 
     async def _in_order[**P, T](
         self, needs: Needs, job: RunJob[P, T], *args: P.args, **kwargs: P.kwargs
@@ -304,14 +303,6 @@ class SqlStore:
     def _bound[**P, T](self, job: RunJob[P, T], *args: P.args, **kwargs: P.kwargs) -> Job[T]:
         run = self._run
         return lambda connection: job(connection, run, *args, **kwargs)
-
-
-async def _shielded[T](future: Future[T]) -> T:
-    """The result of a job, waited for even by a cancelled caller."""
-    result = asyncio.wrap_future(future)
-    with anyio.CancelScope(shield=True):
-        await asyncio.wait([result])
-    return result.result()
 
 
 async def _close(close: Callable[[], None]) -> None:
