@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from vllm import RequestOutput, SamplingParams
-from vllm.outputs import CompletionOutput, WeightVersionSpan
+from vllm.outputs import CompletionOutput
 from vllm.sampling_params import RequestOutputKind
 
 from azr.errors import EngineError
 from azr.types import Completion, FinishReason, SamplingRequest, VersionSpan
 
 type Decode = Callable[[Sequence[int]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What the engine made of one sampling request; T tokens."""
+
+    prompt_token_ids: Sequence[int]
+    token_ids: Sequence[int]
+    """[T]"""
+    logprobs: Sequence[float]
+    """[T] nats, of the sampled tokens; empty if they were not asked for."""
+    version_spans: tuple[VersionSpan, ...]
+    finish_reason: str | None
+    """vLLM's word: `stop`, `length`, or why it ended the request early."""
 
 
 def training_parameters(request: SamplingRequest) -> SamplingParams:
@@ -66,26 +81,39 @@ def scoring_parameters() -> SamplingParams:
 
 
 def to_completion(
-    output: RequestOutput, *, eos_token_ids: Collection[int], decode: Decode
+    sampled: Sampled, *, eos_token_ids: Collection[int], decode: Decode
 ) -> Completion:
     """The completion that a finished sampling request gave.
 
     Raises:
         EngineError: vLLM ended the request for a reason of its own.
     """
-    sampled = output.outputs[0]
     if sampled.finish_reason not in ("stop", "length"):
         raise EngineError(f"vLLM ended a request early: {sampled.finish_reason}")
     token_ids = tuple(sampled.token_ids)
     finish = FinishReason(sampled.finish_reason)
     ended = finish is FinishReason.STOP and token_ids[-1] in eos_token_ids
     return Completion(
-        prompt_token_ids=tuple(output.prompt_token_ids or ()),
+        prompt_token_ids=tuple(sampled.prompt_token_ids),
         token_ids=token_ids,
-        behaviour_logprobs=_sampled_logprobs(sampled),
-        version_spans=_version_spans(sampled.weight_versions or []),
+        # Rounding may put the logarithm of a probability of 1 a hair above zero.
+        behaviour_logprobs=tuple(min(value, 0.0) for value in sampled.logprobs),
+        version_spans=sampled.version_spans,
         text=decode(token_ids[:-1] if ended else token_ids),
         finish_reason=finish,
+    )
+
+
+def to_sampled(output: RequestOutput) -> Sampled:
+    """What AsyncLLM returned, as the values that are used of it."""
+    sampled = output.outputs[0]
+    spans = sampled.weight_versions or []
+    return Sampled(
+        prompt_token_ids=output.prompt_token_ids or (),
+        token_ids=sampled.token_ids,
+        logprobs=_sampled_logprobs(sampled),
+        version_spans=tuple(VersionSpan(int(span.version), span.start, span.end) for span in spans),
+        finish_reason=sampled.finish_reason,
     )
 
 
@@ -104,11 +132,4 @@ def _sampled_logprobs(sampled: CompletionOutput) -> tuple[float, ...]:
     if sampled.logprobs is None:  # an evaluation request did not ask for them
         return ()
     rows = sampled.logprobs
-    # Rounding may put the logarithm of a probability of 1 a hair above zero.
-    return tuple(
-        min(row[token].logprob, 0.0) for token, row in zip(sampled.token_ids, rows, strict=True)
-    )
-
-
-def _version_spans(spans: Sequence[WeightVersionSpan]) -> tuple[VersionSpan, ...]:
-    return tuple(VersionSpan(int(span.version), span.start, span.end) for span in spans)
+    return tuple(row[token].logprob for token, row in zip(sampled.token_ids, rows, strict=True))

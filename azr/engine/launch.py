@@ -10,6 +10,7 @@ from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from azr.config import RunConfig
+from azr.engine.direct_line import DirectLine
 from azr.engine.environment import Device, resolve_device
 from azr.engine.model_check import ModelFacts
 from azr.engine.plugin import register
@@ -29,6 +30,9 @@ class RunningEngine(Protocol):
     def llm(self) -> AsyncLLM: ...
 
     @property
+    def line(self) -> DirectLine | None: ...
+
+    @property
     def weight_backend(self) -> WeightBackend: ...
 
     def shutdown(self) -> None: ...
@@ -45,6 +49,10 @@ class ThreadedEngine:
     def llm(self) -> AsyncLLM:
         return self.thread.llm
 
+    @property
+    def line(self) -> DirectLine:
+        return self.thread.line
+
     def shutdown(self) -> None:
         self.thread.shutdown()
 
@@ -55,6 +63,7 @@ class ProcessEngine:
 
     llm: AsyncLLM
     weight_backend: WeightBackend
+    line: DirectLine | None = None
 
     def shutdown(self) -> None:
         self.llm.shutdown(timeout=0)

@@ -17,6 +17,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,12 +36,15 @@ from azr.errors import AzrError, EngineError, ModelError
 from azr.types import Completion, PolicyVersion, SamplingRequest
 
 if TYPE_CHECKING:
-    from vllm import RequestOutput, SamplingParams
+    from vllm import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
 
+    from azr.engine.completion import Sampled
     from azr.engine.launch import RunningEngine
 
 log = logging.getLogger(__name__)
+
+_REMEMBERED_PROMPTS = 512
 
 
 class VllmReplica:
@@ -69,7 +73,7 @@ class VllmReplica:
         self._llm = engine.llm
         self._tokenizer = engine.llm.get_tokenizer()
         self._config = config.engine
-        self._session = Session(engine.llm, name)
+        self._session = Session(engine.llm, name, engine.line)
         self._update = weight_update(
             engine.weight_backend, self._session, engine.llm, config.engine, background
         )
@@ -77,6 +81,8 @@ class VllmReplica:
         self._sampling = Lifeline()
         self._slots = anyio.CapacityLimiter(config.engine.max_sequences)
         self._num_swaps = 0
+        # A prompt is measured before it is sampled from, and a task's attempts share theirs.
+        self._encoded = lru_cache(_REMEMBERED_PROMPTS)(self._encode)
 
     @classmethod
     @asynccontextmanager
@@ -123,11 +129,13 @@ class VllmReplica:
             EngineError: the engine died; a request was refused, or waited longer than
                 `engine.request_timeout_seconds`; or the replica was closed meanwhile.
         """
+        if len(requests) == 1:  # the usual case; a task group costs as much as a request
+            return [await self._sample(requests[0])]
         return await concurrently(self._sample, requests)
 
     def count_tokens(self, text: str) -> int:
         """Length of `text` as a prompt."""
-        return len(self._tokenizer.encode(text))
+        return len(self._encoded(text))
 
     @property
     def llm(self) -> AsyncLLM:
@@ -250,24 +258,27 @@ class VllmReplica:
     async def _sample(self, request: SamplingRequest) -> Completion:
         from azr.engine.completion import request_parameters, to_completion  # noqa: PLC0415
 
-        prompt = self._tokenizer.encode(request.prompt)
+        prompt = self._encoded(request.prompt)
         seconds = self._config.request_timeout_seconds
         late = EngineError(f"{self.name}: a request took longer than {seconds:g} s")
         with self._session.alive.bounded(seconds, late):
             await self._gate.admitted()
             with self._sampling.bounded(seconds, late):
-                output = await self._request(prompt, request_parameters(request))
+                sampled = await self._request(prompt, request_parameters(request))
                 await self._gate.settled()
         completion = to_completion(
-            output, eos_token_ids=self.facts.eos_token_ids, decode=self._decode
+            sampled, eos_token_ids=self.facts.eos_token_ids, decode=self._decode
         )
         self.activity.sampled(len(completion.token_ids))
         return completion
 
-    async def _request(self, prompt: Sequence[int], parameters: SamplingParams) -> RequestOutput:
+    async def _request(self, prompt: Sequence[int], parameters: SamplingParams) -> Sampled:
         async with self._slots:
             with self.activity.request():
-                return await self._session.request(prompt, parameters, salt=self._salt)
+                return await self._session.sample(prompt, parameters, salt=self._salt)
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self._tokenizer.encode(text))
 
     def _decode(self, token_ids: Sequence[int]) -> str:
         return self._tokenizer.decode(list(token_ids), skip_special_tokens=False)

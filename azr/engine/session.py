@@ -15,6 +15,8 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 from vllm.v1.engine.output_processor import RequestOutputCollector
 
+from azr.engine.completion import Sampled, to_sampled
+from azr.engine.direct_line import DirectLine
 from azr.engine.lifeline import Lifeline
 from azr.errors import EngineError
 
@@ -25,9 +27,11 @@ _HANDOVER_SECONDS = 10.0
 class Session:
     """One AsyncLLM, seen from the event loop that owns it."""
 
-    def __init__(self, llm: AsyncLLM, name: str) -> None:
+    def __init__(self, llm: AsyncLLM, name: str, line: DirectLine | None = None) -> None:
+        """`line`: the way into an engine core in this process, if it is in this process."""
         self._llm = llm
         self._name = name
+        self._line = line
         self._numbers = itertools.count()
         self.alive = Lifeline()
         """Cut when the engine dies: every request and call then fails at once."""
@@ -42,6 +46,21 @@ class Session:
         if output_task is not None:
             await asyncio.wait([output_task])
         self.alive.cut(EngineError(f"{self._name}: the vLLM engine died"))
+
+    async def sample(
+        self, prompt_token_ids: Sequence[int], parameters: SamplingParams, *, salt: str
+    ) -> Sampled:
+        """Run one sampling request to its end, by the shortest way; see `request`."""
+        if self._line is None:
+            return to_sampled(await self.request(prompt_token_ids, parameters, salt=salt))
+        if self.alive.cause is not None:
+            raise self.alive.cause
+        try:
+            return await self._line.request(self._llm, prompt_token_ids, parameters, salt=salt)
+        except EngineDeadError:
+            raise EngineError(f"{self._name}: the vLLM engine died") from None
+        except (VLLMClientError, ValueError) as error:
+            raise EngineError(f"{self._name}: vLLM refused a request: {error}") from None
 
     async def request(
         self, prompt_token_ids: Sequence[int], parameters: SamplingParams, *, salt: str

@@ -22,11 +22,13 @@ from vllm.config import VllmConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.async_utils import cancel_task_threadsafe
-from vllm.v1.engine import EngineCoreRequestType
+from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs, EngineCoreRequestType, FinishReason
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.core import EngineCoreProc, EngineShutdownState
 from vllm.v1.engine.utils import EngineZmqAddresses
 from vllm.v1.executor import Executor
+
+from azr.engine.direct_line import CLIENT_INDEX, DirectLine
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class ThreadEngine:
         # Abstract sockets (Linux): they leave no file behind, even after SIGKILL.
         address = f"ipc://@azr-{uuid.uuid4().hex}"
         inputs, outputs = f"{address}-in", f"{address}-out"
-        started: Future[EngineCoreProc] = Future()
+        started: Future[_Core] = Future()
         self._thread = threading.Thread(
             target=_serve,
             args=(config, EngineZmqAddresses(inputs=[inputs], outputs=[outputs]), started),
@@ -54,6 +56,7 @@ class ThreadEngine:
         # The core first: if the model does not load, its error is raised here, whereas
         # a client would wait ten minutes for an engine that never comes.
         self.core = started.result()
+        self.line = self.core.line
         # vLLM's CPU worker disables this function for the whole process.
         torch.set_num_threads = set_num_threads
         self.llm = AsyncLLM.from_vllm_config(
@@ -73,24 +76,48 @@ class ThreadEngine:
         self.llm.shutdown()
 
 
-def _serve(
-    config: VllmConfig, addresses: EngineZmqAddresses, started: Future[EngineCoreProc]
-) -> None:
-    """Body of the engine thread: load, then step until shut down or broken."""
+class _Core(EngineCoreProc):
+    """An engine core that serves given addresses, and a direct line into it."""
 
-    class Core(EngineCoreProc):
-        @contextmanager
-        def _perform_handshakes(self, *_: Any, **__: Any) -> Generator[EngineZmqAddresses]:  # noqa: ANN401
-            yield addresses
-
-    try:
-        core = Core(
+    def __init__(self, config: VllmConfig, addresses: EngineZmqAddresses) -> None:
+        self._given_addresses = addresses
+        super().__init__(
             vllm_config=config,
             local_client=True,
             handshake_address="",
             executor_class=Executor.get_class(config),
             log_stats=False,
         )
+        self.line = DirectLine(self)
+        self._plain_step = self.step_fn
+        self.step_fn = self._step_and_hand_over
+
+    @contextmanager
+    def _perform_handshakes(self, *_: Any, **__: Any) -> Generator[EngineZmqAddresses]:  # noqa: ANN401
+        yield self._given_addresses
+
+    def _step_and_hand_over(self) -> tuple[dict[int, EngineCoreOutputs] | None, bool]:
+        """One step, less the outputs that go by the direct line."""
+        outputs, executed = self._plain_step()
+        if outputs and (ours := outputs.pop(CLIENT_INDEX, None)) is not None:
+            self.line.take(ours)
+        return outputs, executed
+
+    def _send_finish_outputs_to_client(
+        self, req_ids: list[str], client_index: int, finish_reason: FinishReason
+    ) -> None:
+        """Requests that vLLM ends early, as when it shuts down."""
+        if client_index != CLIENT_INDEX:
+            super()._send_finish_outputs_to_client(req_ids, client_index, finish_reason)
+            return
+        ended = [EngineCoreOutput(name, [], finish_reason=finish_reason) for name in req_ids]
+        self.line.take(EngineCoreOutputs(outputs=ended))
+
+
+def _serve(config: VllmConfig, addresses: EngineZmqAddresses, started: Future[_Core]) -> None:
+    """Body of the engine thread: load, then step until shut down or broken."""
+    try:
+        core = _Core(config, addresses)
     except BaseException as error:  # noqa: BLE001 -- handed to whoever waits for the core
         started.set_exception(error)
         return
