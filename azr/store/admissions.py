@@ -182,8 +182,10 @@ def load(connection: sa.Connection, run: RunContext, ids: Sequence[int]) -> list
         return []
     rows = {row.admission_id: row for row in connection.execute(_LOAD, {"ids": ids})}
     references: dict[int, list[int]] = defaultdict(list)
-    for admission_id, task_id in connection.execute(_SHOWN, {"ids": ids}):
-        references[admission_id].append(task_id)
+    proposals = [i for i, row in rows.items() if row.role is Role.PROPOSE]
+    if proposals:  # attempts are shown no references
+        for admission_id, task_id in connection.execute(_SHOWN, {"ids": proposals}):
+            references[admission_id].append(task_id)
     attempted = [row.task_id for row in rows.values() if row.task_id is not None]
     known = tasks.load(connection, [*attempted, *(i for some in references.values() for i in some)])
     return [
