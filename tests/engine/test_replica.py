@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 import anyio
 import pytest
 
@@ -84,6 +87,29 @@ def test_a_seed_fixes_the_sample_whatever_else_is_in_flight(engine_host: EngineH
     alone = engine_host.run(sample_with_seed, 5, 0)
     assert engine_host.run(sample_with_seed, 5, 13) == alone
     assert engine_host.run(sample_with_seed, 6, 0) != alone
+
+
+async def sample_both_ways(bench: Bench) -> tuple[list[Any], list[Any]]:
+    """The same seeded requests by the direct line, and by AsyncLLM's sockets."""
+    from azr.engine.completion import to_sampled, training_parameters
+
+    session = bench.replica._session
+    prompt = bench.replica._encoded(PROMPT)
+    direct, socket = [], []
+    for request in requests(4, max_tokens=40, seed=5):
+        ours = await session.sample(prompt, training_parameters(request), salt="direct")
+        theirs = await session.request(prompt, training_parameters(request), salt="socket")
+        direct.append(asdict(ours))
+        socket.append(asdict(to_sampled(theirs)))
+    return direct, socket
+
+
+def test_the_direct_line_returns_what_the_sockets_would(engine_host: EngineHost) -> None:
+    for ours, theirs in zip(*engine_host.run(sample_both_ways), strict=True):
+        assert ours.pop("logprobs") == pytest.approx(theirs.pop("logprobs"), abs=1e-6)
+        assert list(ours.pop("token_ids")) == list(theirs.pop("token_ids"))
+        assert list(ours.pop("prompt_token_ids")) == list(theirs.pop("prompt_token_ids"))
+        assert ours == theirs
 
 
 async def seed_long_prompts(bench: Bench) -> int:
