@@ -28,8 +28,11 @@ class Proposer:
     topic: Topic = Topic.CAPACITY
 
     async def lease(self, at_most: int) -> Sequence[Admission]:
+        # Both versions of one moment: if the learner steps while this waits below, the
+        # store refuses a limit that was computed for the version before.
+        learner_version = self.clock.learner
         limit = outstanding_limit(
-            learner_version=self.clock.learner,
+            learner_version=learner_version,
             serving_version=self.clock.serving,
             max_staleness=self.config.learner.max_staleness,
             batch_rollouts=self.config.learner.batch_rollouts,
@@ -46,7 +49,7 @@ class Proposer:
                 owner=self.owner,
                 at_most=share,
                 outstanding_limit=limit,
-                version=self.clock.learner,
+                version=learner_version,
             )
         return admissions
 
