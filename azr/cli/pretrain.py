@@ -14,8 +14,8 @@ def pretrain(
         Path, typer.Argument(metavar="OUT", help="Folder for the model and its checkpoint.")
     ],
     tokens: Annotated[
-        int, typer.Option(min=1, help="Token budget; the shipped model had 6 million.")
-    ] = 6_000_000,
+        int, typer.Option(min=1, help="Token budget; the shipped model had 14 million.")
+    ] = 14_000_000,
     seed: Annotated[int, typer.Option(help="Root of the weights and of the programs.")] = 0,
     start: Annotated[
         str | None,
@@ -39,7 +39,7 @@ def pretrain(
     \b
     Examples:
       azr pretrain models/tiny
-      azr pretrain models/tiny --tokens 20000000 --resume
+      azr pretrain models/tiny --tokens 30000000 --resume
       azr pretrain models/more --from tiny --minutes 40 --seed 1
       azr run --set run.model=models/tiny/model
     """

@@ -1,7 +1,7 @@
 """`python -m azr.evals.build_held_out [FILE]`: make the held-out suite, always the same.
 
-1. Replay the stream that the shipped weights were pretrained on, and keep the normal
-   form of every program in it.
+1. Replay the stream of the first base, which was pretrained before any program was
+   reserved, and keep the normal form of every program in it.
 2. Draw candidates: for `in-distribution` from the pretraining generator, of the
    reserved class only; for `harder` from `azr.evals.structures`.
 3. Leave out what the stream contains, what the suite has already (up to renaming), and
@@ -48,7 +48,7 @@ PER_TYPE = 100
 """Problems of each split and task type."""
 INDUCTION_PAIRS = 6
 PRETRAINING_SEED, PRETRAINING_TOKENS = 0, 6_000_000
-"""Of the shipped weights; see their model card."""
+"""Of the first base. Later ones never see a reserved program."""
 MAX_PROGRAM_TOKENS = 96
 """So that a response has room to think before it repeats the program."""
 MAX_OUTPUT_CHARS = 40
@@ -185,14 +185,13 @@ def _posed(rng: random.Random, program: HardProgram, wanted: int) -> Proposal:
 def pretraining_forms(tokens: int, seed: int = PRETRAINING_SEED) -> frozenset[str]:
     """Normal forms of all programs in the first chunks of the stream that hold `tokens`.
 
-    As `azr.tiny.pretrain` counts them, before any program was reserved. A minute for six
-    million.
+    As the first base saw them: none reserved, every trace whole. A minute for six million.
     """
     tokenizer, recipe = build_tokenizer(), Recipe()
     programs: set[str] = set()
     seen = 0
     for chunk in itertools.count():
-        stream = generate_samples(chunk_seed(seed, chunk), reserve=False)
+        stream = generate_samples(chunk_seed(seed, chunk), reserve=False, work={"all": 1.0})
         samples = list(itertools.islice(stream, recipe.chunk_samples))
         texts = [text for sample in samples for text in (sample.prompt, sample.response)]
         seen += sum(map(len, tokenizer(texts)["input_ids"])) + len(samples)  # and their EOS

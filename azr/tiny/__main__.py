@@ -14,7 +14,7 @@ import anyio
 from azr.config import SandboxSection
 from azr.sandbox import SandboxPool
 from azr.tiny import model_path
-from azr.tiny.measure import diversity, measure, table
+from azr.tiny.measure import diversity, measure, shown_work, table
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
 async def _measure(folder: Path, proposals: int, seed: int) -> None:
     async with SandboxPool.open(SandboxSection(workers=1)) as sandbox:
         measured = await measure(folder, sandbox, seed=seed, proposals=proposals)
-    sys.stdout.write(f"{table(measured)}\n\n{diversity(measured)}\n")
+    sys.stdout.write(f"{table(measured)}\n\n{diversity(measured)}\n{shown_work(measured)}\n")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 from azr.config import RunConfig, SelfPlaySection
 from azr.judging import judge_attempt, judge_proposal, sampling_request
 from azr.ports import Sandbox
+from azr.prompts import THINK_CLOSE
 from azr.seeding import identity_draft
 from azr.tiny.samples import draw_task
 from azr.tiny.sampling import TextSampler
@@ -63,6 +64,8 @@ class SolveRates(Rate):
     """Attempts at tasks of one type; also the solve rate of each task."""
 
     by_task: list[float] = field(default_factory=list)
+    by_work: dict[bool, list[bool]] = field(default_factory=lambda: {True: [], False: []})
+    """Whether each attempt was right: those that show work, and those that answer at once."""
 
     @property
     def learnable_share(self) -> float:
@@ -156,6 +159,7 @@ class Measurer:
             task = tasks[index // self.attempts]
             grade = await judge_attempt(task, completion, sandbox=self.sandbox, config=self.config)
             rate.count(success=grade.solved, reason=f"{grade.judgement}: {grade.verdict}")
+            rate.by_work[bool(completion.text.partition(THINK_CLOSE)[0])].append(grade.solved)
             solved[index // self.attempts] += grade.solved
         rate.by_task = [solved[index] / self.attempts for index in range(len(tasks))]
         return rate
@@ -217,6 +221,16 @@ def diversity(measured: Measured) -> str:
         f"distinct programs {measured.distinct_share:.1%}, copies of a reference"
         f" {measured.copied_share:.1%}, own tasks solved sometimes: {learnable}"
     )
+
+
+def shown_work(measured: Measured) -> str:
+    """How often solutions of fresh tasks show work, and how often they are right with it."""
+    told = []
+    for kind, rates in measured.fresh_tasks.items():
+        shown, direct = rates.by_work[True], rates.by_work[False]
+        right = " / ".join(f"{statistics.fmean(x):.0%}" if x else "-" for x in (shown, direct))
+        told.append(f"{kind} {len(shown) / max(1, rates.trials):.0%} (right {right})")
+    return f"work shown (right with / without it): {', '.join(told)}"
 
 
 def _table_row(name: str, kind: TaskType, rate: Rate) -> str:

@@ -17,6 +17,7 @@ import pytest
 BATCH_ROLLOUTS = 4
 SMALL = (
     f"learner.batch_rollouts={BATCH_ROLLOUTS}",
+    "learner.solve_rollouts=0",
     "selfplay.seed_batches=2",
     "selfplay.attempts=3",
     "learner.checkpoint_every_steps=3",
