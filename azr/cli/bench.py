@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import anyio
 import typer
 
 from azr import config_files
 from azr.cli.preflight import check_run
 from azr.errors import RunDirectoryError
 from azr.run_directory import RunDirectory
+from azr.types import Trajectory
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -22,6 +24,7 @@ def bench() -> None:
     \b
     Examples:
       azr bench pipeline
+      azr bench gradients
     """
 
 
@@ -53,3 +56,46 @@ def pipeline(
     from actors import bench as measurements
 
     typer.echo(measurements.pipeline(resolved, out=out))
+
+
+@app.command("gradients")
+def gradients(
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help="`tiny` or a folder.")] = "tiny",
+    config: Annotated[
+        str, typer.Option(help="A preset or a TOML file.")
+    ] = config_files.DEFAULT_PRESET,
+    tasks: Annotated[int, typer.Option(min=2, help="Tasks of each type.")] = 320,
+    batches: Annotated[int, typer.Option(min=2, help="Batches to compare.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of the tasks.")] = 0,
+) -> None:
+    """Measure how much of a solver's gradient is signal, with each baseline and scaling.
+
+    \b
+    Examples:
+      azr bench gradients
+      azr bench gradients runs/NAME/checkpoints/step-000050 --tasks 640
+    """
+    resolved = config_files.load(config, [f"run.model={model}"])
+    from azr.engine.environment import require_environment
+
+    require_environment(resolved)  # before anything imports torch
+    from azr.experiments import gradient_noise
+    from azr.model_path import resolve_model
+
+    folder = resolve_model(resolved.run.model)
+
+    async def sample() -> list[Trajectory]:
+        return await gradient_noise.sample_rows(folder, resolved, tasks_per_type=tasks, seed=seed)
+
+    rows = anyio.run(sample)
+    found = gradient_noise.agreements(folder, resolved, rows, batches=batches)
+    typer.echo(
+        f"{len(rows)} attempts in {batches} batches of {found[0].batch_rows} rows; mean cosine of"
+        " two batches' gradients, and rows whose gradient would be half signal"
+    )
+    typer.echo(f"{'baseline':<10}{'as it is':>20}{'rescaled (AdamW)':>24}")
+    for each in found:
+        cells = [
+            f"{c:.3f} ({each.noise_scale_rows(c):,.0f} rows)" for c in (each.raw, each.rescaled)
+        ]
+        typer.echo(f"{each.baseline:<10}{cells[0]:>20}{cells[1]:>24}")
