@@ -14,6 +14,7 @@ PLAIN = Plan(
     about="for tests",
     seeds={"base": (0,), "selfplay": (0, 1), "no-references": (0,), "staleness-4": (0, 1)},
     minutes=10,
+    settings=("learner.max_staleness=4",),
 )
 
 
@@ -50,7 +51,7 @@ def test_options_change_a_plan():
     assert base.arm.kind is Kind.BASE
     assert trial == {"whitening-token": (3,)}
     assert plan.minutes == 2
-    assert plan.settings == ('run.model="/models/x"', "a.b=1")
+    assert plan.settings == (*PLAIN.settings, 'run.model="/models/x"', "a.b=1")
     with pytest.raises(InputError, match="no arm 'nothing'"):
         tailored(PLAIN, arms=["nothing"])
 

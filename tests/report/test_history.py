@@ -51,7 +51,7 @@ def run(tmp_path: Path) -> RunDirectory:
     """Three steps of one row a cell; step 2 was trained twice, and rolled back once."""
     directory = RunDirectory(tmp_path / "run")
     directory.root.mkdir()
-    config = config_files.load("tiny-cpu", ["run.steps=5"])
+    config = config_files.load("tiny-cpu", ["run.steps=5", "learner.max_staleness=4"])
     directory.config.write_text(config_files.to_toml(config), encoding="utf-8")
     engine = write_engine(directory.database)
     with engine.begin() as connection:
