@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,13 +79,14 @@ def run(
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with log.open("ab") as output:
-        child = subprocess.Popen(  # noqa: S603 -- words are this project's own commands
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with _interruptible():
+            child = subprocess.Popen(  # noqa: S603 -- words are this project's own commands
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         cpu_time = CpuTime(child.pid)
         try:
             in_time = _watch(child, started + deadline_seconds, cpu_time, on_tick)
@@ -104,6 +105,20 @@ def run(
         raise KeyboardInterrupt
     if child.returncode != 0:
         raise ChildFailedError(f"`{_shown(words)}` ended with {child.returncode}: {tail(log)}")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Generator[None]:
+    """Children heed SIGINT, although a shell had their parent ignore it (`azr ... &`)."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def tail(log: Path) -> str:

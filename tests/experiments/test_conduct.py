@@ -7,6 +7,7 @@ The commands of a trial are scripted here by a small program that leaves the fil
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -159,7 +160,14 @@ def test_a_result_of_other_settings_does_not_pass_for_this_one(experiment: Exper
         longer.conduct()
 
 
-def test_a_child_that_is_too_slow_is_stopped(tmp_path: Path):
+@pytest.mark.parametrize("heeded", [True, False], ids=["foreground", "background"])
+def test_a_child_that_is_too_slow_is_stopped(tmp_path: Path, *, heeded: bool):
+    handler = signal.default_int_handler if heeded else signal.SIG_IGN
+    before = signal.signal(signal.SIGINT, handler)
     words = [sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(600)"]
-    with pytest.raises(children.ChildFailedError, match="was stopped after 5 s"):
-        children.run(words, tmp_path / "log", deadline_seconds=5)
+    try:
+        with pytest.raises(children.ChildFailedError, match="was stopped after 5 s"):
+            children.run(words, tmp_path / "log", deadline_seconds=5)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "KeyboardInterrupt" in (tmp_path / "log").read_text()
