@@ -24,8 +24,9 @@ class Buffers:
     _keys: set[tuple[str, ...]] = field(default_factory=set)
 
     def add(self, draft: TaskDraft, *, visible_from: PolicyVersion) -> Task | None:
-        """The stored task, or None if its buffer has this program with these inputs."""
-        key = (draft.task_type, *task_key(draft, self.play.same_program))
+        """The stored task, or None if it repeats one of its buffer."""
+        play = self.play
+        key = (draft.task_type, *task_key(draft, play.same_program, play.duplicate_by))
         if self.play.reject_duplicates and key in self._keys:
             return None
         self._keys.add(key)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from azr.eviction import Eviction
-from azr.normal_form import SameProgram
+from azr.normal_form import DuplicateBy, SameProgram
 from azr.types import TaskType
 
 type Positive = Annotated[int, Field(ge=1)]
@@ -87,6 +87,9 @@ class SelfPlaySection(Section):
     """lambda: weight of the proposer's loss beside the solver's."""
     reject_duplicates: bool = True
     """A task that repeats one in its buffer is invalid (verdict `duplicate`)."""
+    duplicate_by: DuplicateBy = "task"
+    """What makes a deduction or abduction task a repetition: its program with its inputs,
+    or the program alone. An induction task always has a program of the other buffers."""
     same_program: SameProgram = "tokens"
     """What repeats a program: equal text, equal tokens (whatever the comments and the
     layout), or tokens equal up to renaming."""
@@ -154,6 +157,8 @@ class LearnerSection(Section):
     max_staleness: Annotated[int, Field(ge=0)] = 4
     """Versions that the oldest token of a row may lag at the claim; 0 = synchronous."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-6
+    vector_rate_factor: Annotated[float, Field(gt=0)] = 1.0
+    """Times the learning rate, for biases and norms: batches agree more about them."""
     optimizer: OptimizerName = "adamw"
     """The paper's AdamW, or SGD with momentum, which wants a rate some thousand times
     larger and takes less noise from small batches."""

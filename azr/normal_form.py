@@ -13,9 +13,10 @@ import tokenize
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from azr.types import TaskDraft
+from azr.types import TaskDraft, TaskType
 
 SameProgram = Literal["text", "tokens", "renamed"]
+DuplicateBy = Literal["task", "program"]
 
 _KEPT_NAMES = frozenset(dir(builtins)) | frozenset(keyword.kwlist) | {"f", "match", "case"}
 _LAYOUT = {
@@ -26,8 +27,14 @@ _LAYOUT = {
 _IGNORED = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
 
 
-def task_key(draft: TaskDraft, same: SameProgram) -> tuple[str, ...]:
-    """Equal exactly for drafts that repeat each other: same program, same inputs in order."""
+def task_key(draft: TaskDraft, same: SameProgram, by: DuplicateBy = "task") -> tuple[str, ...]:
+    """Equal exactly for drafts of one type that repeat each other.
+
+    Same program and same inputs in order; by `program`, the inputs count for induction
+    only, whose programs are given.
+    """
+    if by == "program" and draft.task_type is not TaskType.INDUCTION:
+        return (program_form(draft.program, same),)
     inputs = (example.arguments for example in draft.examples)
     if same == "text":
         return (draft.program, *inputs)

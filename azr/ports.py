@@ -166,7 +166,7 @@ class Store(Protocol):
     async def accept_proposal(self, rollout_id: int, draft: TaskDraft) -> bool:
         """GENERATED -> JUDGED: insert the task (visible from the next version) and
         its planned attempts. False, changing nothing, if the buffer already holds
-        the same program and inputs (only with `selfplay.reject_duplicates`)."""
+        the same task (only with `selfplay.reject_duplicates`; `duplicate_by`)."""
         ...
 
     async def judge_attempt(

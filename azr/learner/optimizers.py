@@ -8,7 +8,7 @@ SGD leaves it as small as it is. `azr bench gradients` measures both.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import assert_never
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor
@@ -21,14 +21,16 @@ MOMENTS: dict[OptimizerName, tuple[str, ...]] = {
     "sgd": ("momentum_buffer",),
 }
 """Per-parameter state of each, by torch's names."""
+MATRIX_DIMENSIONS = 2
 
 
 def build(parameters: Iterable[Parameter], learner: LearnerSection) -> torch.optim.Optimizer:
     """The optimizer of these settings over these parameters, with no state yet."""
+    groups = _groups(parameters, learner)
     match learner.optimizer:
         case "adamw":
             return torch.optim.AdamW(
-                parameters,
+                groups,
                 lr=learner.learning_rate,
                 betas=learner.adam_betas,
                 weight_decay=learner.weight_decay,
@@ -36,7 +38,7 @@ def build(parameters: Iterable[Parameter], learner: LearnerSection) -> torch.opt
             )
         case "sgd":
             return torch.optim.SGD(
-                parameters,
+                groups,
                 lr=learner.learning_rate,
                 momentum=learner.momentum,
                 weight_decay=learner.weight_decay,
@@ -44,6 +46,19 @@ def build(parameters: Iterable[Parameter], learner: LearnerSection) -> torch.opt
             )
         case _:
             assert_never(learner.optimizer)
+
+
+def _groups(parameters: Iterable[Parameter], learner: LearnerSection) -> list[dict[str, Any]]:
+    """Matrices at the learning rate; biases and norms, the vectors, at its multiple."""
+    by_kind: dict[bool, list[Parameter]] = {False: [], True: []}
+    for parameter in parameters:
+        by_kind[parameter.ndim < MATRIX_DIMENSIONS].append(parameter)
+    rates = {False: 1.0, True: learner.vector_rate_factor}
+    return [
+        {"params": some, "lr": learner.learning_rate * rates[are_vectors]}
+        for are_vectors, some in by_kind.items()
+        if some
+    ]
 
 
 def state_of(optimizer: torch.optim.Optimizer, parameter: Parameter) -> dict[str, Tensor]:

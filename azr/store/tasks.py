@@ -8,7 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from azr.normal_form import SameProgram, task_key
+from azr.config import SelfPlaySection
+from azr.normal_form import task_key
 from azr.store import buffers
 from azr.store.codec import storable
 from azr.store.context import RunContext
@@ -58,7 +59,7 @@ def insert(
     proposal_id: int | None = None,
 ) -> int:
     """Append a task to its buffer; returns its id."""
-    hashed = {content_hash(draft, run.config.selfplay.same_program): draft}
+    hashed = {content_hash(draft, run.config.selfplay): draft}
     columns = {"origin": origin, "proposal_id": proposal_id}
     [task_id] = _append(connection, run, draft.task_type, hashed, visible_from, columns)
     return task_id
@@ -107,10 +108,10 @@ def _content(draft: TaskDraft) -> dict[str, Any]:
     }
 
 
-def content_hash(draft: TaskDraft, same: SameProgram) -> str:
+def content_hash(draft: TaskDraft, play: SelfPlaySection) -> str:
     """Equal exactly for drafts that repeat each other (`azr.normal_form.task_key`)."""
     digest = hashlib.blake2b(digest_size=16)
-    for part in task_key(draft, same):
+    for part in task_key(draft, play.same_program, play.duplicate_by):
         raw = part.encode(errors="surrogatepass")
         digest.update(len(raw).to_bytes(8))
         digest.update(raw)
@@ -118,8 +119,8 @@ def content_hash(draft: TaskDraft, same: SameProgram) -> str:
 
 
 def is_known(connection: sa.Connection, run: RunContext, draft: TaskDraft) -> bool:
-    """Whether the draft's buffer holds the same program and inputs."""
-    digest = content_hash(draft, run.config.selfplay.same_program)
+    """Whether the draft repeats a task of its buffer."""
+    digest = content_hash(draft, run.config.selfplay)
     key = {"run": run.run_id, "type": draft.task_type, "hash": digest}
     return connection.execute(_KNOWN, key).scalar() is not None
 
@@ -129,14 +130,14 @@ def add_seeds(connection: sa.Connection, run: RunContext, drafts: Sequence[TaskD
 
     A buffer's tasks are asked for and inserted together: seed files have thousands.
     """
-    same = run.config.selfplay.same_program
+    play = run.config.selfplay
     seed = {"origin": Origin.SEED, "proposal_id": None}
     new = 0
     for task_type in TaskType:
         unknown: dict[str, TaskDraft] = {}
         for draft in drafts:
             if draft.task_type is task_type:
-                unknown.setdefault(content_hash(draft, same), draft)
+                unknown.setdefault(content_hash(draft, play), draft)
         for known in _known(connection, run, task_type, list(unknown)):
             unknown.pop(known, None)
         if unknown:
@@ -181,7 +182,8 @@ def follow_settings(
 ) -> None:
     """Bring the buffers in line with changed `[selfplay]` settings; `before` are the old ones."""
     play = run.config.selfplay
-    if before.get("same_program", "text") != play.same_program:
+    was = (before.get("same_program", "text"), before.get("duplicate_by", "task"))
+    if was != (play.same_program, play.duplicate_by):
         _hash_anew(connection, run)
     limits = {"buffer_capacity": play.buffer_capacity, "eviction": play.eviction}
     if play.eviction == "reservoir" and any(before.get(k) != v for k, v in limits.items()):
@@ -191,6 +193,6 @@ def follow_settings(
 def _hash_anew(connection: sa.Connection, run: RunContext) -> None:
     of_run = sa.select(TaskRow.task_id).where(TaskRow.run_id == run.run_id)
     for task_id, task in load(connection, connection.execute(of_run).scalars()).items():
-        digest = content_hash(task, run.config.selfplay.same_program)
+        digest = content_hash(task, run.config.selfplay)
         this = sa.update(TaskRow).where(TaskRow.task_id == task_id)
         connection.execute(this.values(content_hash=digest))

@@ -73,3 +73,16 @@ def test_a_key_tells_programs_and_inputs_apart():
     assert key(PLAIN, "[1], 2") == key(LAID_OUT, "[ 1 ],2")
     assert key(PLAIN, "[1], 2") != key(PLAIN, "[1], 3")
     assert key(PLAIN, "1", "2") != key(PLAIN, "2", "1")
+
+
+def test_by_program_inputs_count_for_induction_only():
+    def key(task_type: TaskType, program: str, inputs: str) -> tuple[str, ...]:
+        examples = (Example(inputs, Value("1")),)
+        draft = TaskDraft(task_type=task_type, program=program, examples=examples)
+        return task_key(draft, "tokens", "program")
+
+    other = PLAIN.replace("*", "+")
+    for given in (TaskType.DEDUCTION, TaskType.ABDUCTION):
+        assert key(given, PLAIN, "1") == key(given, LAID_OUT, "2")
+        assert key(given, PLAIN, "1") != key(given, other, "1")
+    assert key(TaskType.INDUCTION, PLAIN, "1") != key(TaskType.INDUCTION, PLAIN, "2")

@@ -163,6 +163,29 @@ def test_the_optimizer_sees_a_gradient_clipped_to_its_norm(
     assert seen == pytest.approx([0.01], rel=1e-3)
 
 
+def test_biases_and_norms_move_at_a_multiple_of_the_rate(
+    model_path: Path, config: RunConfig, batch_at: BatchAt
+) -> None:
+    moved: list[dict[str, Tensor]] = []
+    for factor in (1.0, 4.0):
+        plain_sgd = with_learner(
+            config,
+            optimizer="sgd",
+            momentum=0.0,
+            weight_decay=0.0,
+            learning_rate=0.01,
+            vector_rate_factor=factor,
+        )
+        of = trainer(model_path, plain_sgd)
+        before = weights(of)
+        trained(of, batch_at(0))
+        moved.append({name: now - before[name] for name, now in weights(of).items()})
+    for name, step in moved[0].items():
+        factor = 4.0 if step.ndim < 2 else 1.0
+        torch.testing.assert_close(moved[1][name], factor * step, rtol=1e-2, atol=1e-6)
+    assert any(step.ndim < 2 and step.abs().max() > 1e-5 for step in moved[0].values())
+
+
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
 def test_a_step_with_a_non_finite_gradient_is_refused_and_changes_nothing(
     model_path: Path, config: RunConfig, batch_at: BatchAt, poison

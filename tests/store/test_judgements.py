@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from azr.errors import StoreError
 from azr.seeds import derive_seed, draw_for_replay
 from azr.store import SqlStore
-from azr.types import Cell, Judgement, Measurement, Purpose, Role, TaskType
+from azr.types import Cell, Example, Judgement, Measurement, Purpose, Role, TaskType, Value
 from tests.store.store_play import (
     OWNER,
     Player,
@@ -38,6 +40,22 @@ async def test_the_same_program_may_enter_two_buffers(player: Player) -> None:
     await player.store.add_seed_tasks([seed])
     twin = draft(TaskType.ABDUCTION, 77)
     assert await player.store.accept_proposal(rollout_id, twin)
+
+
+async def test_by_program_other_inputs_make_no_new_task(url: str) -> None:
+    known = draft(TaskType.DEDUCTION, 1)
+    other_inputs = replace(known, examples=(Example("2", Value('["int","3"]')),))
+    async with SqlStore.open(url, run=config()) as store:
+        player = Player(store)
+        await player.seed()
+        rollout_id = await player.propose()
+        spare = await player.propose()
+        assert await store.accept_proposal(rollout_id, other_inputs)
+    stricter = config(selfplay={"duplicate_by": "program"})
+    async with SqlStore.open(url, run=stricter) as store:
+        third = replace(known, examples=(Example("3", Value('["int","4"]')),))
+        assert not await store.accept_proposal(spare, third)
+        assert await store.accept_proposal(spare, draft(TaskType.DEDUCTION, 99))
 
 
 async def test_duplicates_enter_if_the_run_wants_them(url: str) -> None:
