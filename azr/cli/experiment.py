@@ -27,8 +27,11 @@ Examples:
   azr experiment report            the report again, from its results
 """
 app = typer.Typer(help=ABOUT, no_args_is_help=True)
-COMMITTED_RESULTS = Path("docs/results/learning")
-"""Where the full experiment's results go: into the repository."""
+COMMITTED_RESULTS = {
+    "full": Path("docs/results/learning"),
+    "arms": Path("docs/results/learning-arms"),
+}
+"""Plans whose results go into the repository."""
 LINE_EVERY_SECONDS = 60.0
 """Into a log file."""
 EXIT_FAILED_TRIALS = 1
@@ -37,8 +40,8 @@ ResultsOption = Annotated[
     Path | None,
     typer.Option(
         "--results",
-        help=f"Folder of the results.  [default: {COMMITTED_RESULTS} of the full plan,"
-        " runs/experiments/NAME/results of others]",
+        help=f"Folder of the results.  [default: {COMMITTED_RESULTS['full']} of the full plan,"
+        f" {COMMITTED_RESULTS['arms']} of arms, runs/experiments/NAME/results of others]",
         show_default=False,
     ),
 ]
@@ -67,7 +70,7 @@ class Terminal:
 @app.command()
 def learning(
     plan: Annotated[
-        str, typer.Argument(metavar="[PLAN]", help="full, short or toy: see --plan.")
+        str, typer.Argument(metavar="[PLAN]", help="full, arms, short or toy: see --plan.")
     ] = "full",
     arms: Annotated[
         str | None, typer.Option(metavar="A,B", help="Only these arms, in this order.")
@@ -106,7 +109,8 @@ def learning(
     Examples:
       azr experiment learning --plan                 arms, seeds and minutes
       azr experiment learning short                  the effect in half an hour
-      azr experiment learning                        the whole of it
+      azr experiment learning                        the claim: three seeds of 40 minutes
+      azr experiment learning arms                   every ablation and variant
       azr experiment learning --arms selfplay,solver-only --seeds 0,1,2 --minutes 20
       azr experiment learning --preset base --model models/larger --results docs/results/larger
     """
@@ -130,7 +134,7 @@ def learning(
     from azr.experiments.report import build
 
     work = RUNS_FOLDER / "experiments" / (name or plan)
-    folder = results or (COMMITTED_RESULTS if plan == "full" else work / "results")
+    folder = results or COMMITTED_RESULTS.get(plan, work / "results")
     with _terminal() as view, _sigterm_as_ctrl_c():
         experiment = Experiment(plan=chosen, work=work, results=folder, view=view)
         try:
@@ -155,7 +159,7 @@ def report(results: ResultsOption = None) -> None:
     """
     from azr.experiments.report import build
 
-    typer.echo(f"report: {build(results or COMMITTED_RESULTS)}")
+    typer.echo(f"report: {build(results or COMMITTED_RESULTS['full'])}")
 
 
 @contextmanager

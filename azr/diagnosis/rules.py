@@ -106,7 +106,7 @@ RULES: Mapping[str, Rule] = {
             "holds five programs",
             meaning="the proposer writes the same few programs again and again",
             advice="raise learner.entropy_coefficient or lower learner.learning_rate; check "
-            "that selfplay.reject_duplicates is on and same_program is `renamed`",
+            "that selfplay.duplicate_by is `program` and same_program `renamed`",
         ),
         Rule(
             name="repeated_proposals",
@@ -118,8 +118,8 @@ RULES: Mapping[str, Rule] = {
             reason="healthy: 0.12 rising to 0.31, because the past grows; beyond 0.6 most "
             "proposals bring no new program",
             meaning="most programs are ones that an earlier step already had, up to names",
-            advice="set selfplay.same_program to `renamed`, limit selfplay.buffer_capacity, "
-            "or start from a base with a wider range of programs",
+            advice="set selfplay.duplicate_by to `program` and same_program to `renamed`, or "
+            "start from a base with a wider range of programs",
         ),
         Rule(
             name="copied_references",

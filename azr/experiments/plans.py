@@ -20,7 +20,7 @@ ENOUGH_STEPS = 100_000
 MEASURING_MINUTES = 4.0
 """Guessed beside the minutes of a trial, to say what is left: start, seeding, evaluation."""
 ALL_SEEDS = (0, 1, 2)
-FULL_MINUTES, SHORT_MINUTES = 40.0, 9.0
+FULL_MINUTES, ARMS_MINUTES, SHORT_MINUTES = 40.0, 15.0, 9.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,10 @@ class Trial:
         return 60.0 * (self.minutes + MEASURING_MINUTES)
 
 
-_MAIN = (BASE, SELFPLAY, "generator-tasks", "more-pretraining", "solver-only", "staleness-0")
+_MAIN = (BASE, SELFPLAY, "staleness-0")
+"""What the claims rest on: three seeds each."""
+_BESIDE = ("generator-tasks", "more-pretraining", "solver-only")
+"""What else the same minutes buy: one seed each."""
 
 PLANS: Mapping[str, Plan] = MappingProxyType(
     {
@@ -116,9 +119,15 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
         for plan in (
             Plan(
                 name="full",
-                about="three seeds of the main comparisons, one of every other arm",
-                seeds={name: ALL_SEEDS if name in _MAIN else ALL_SEEDS[:1] for name in ARMS},
+                about="what self-play adds: three seeds of it and of its synchronous form",
+                seeds=dict.fromkeys(_MAIN, ALL_SEEDS) | dict.fromkeys(_BESIDE, ALL_SEEDS[:1]),
                 minutes=FULL_MINUTES,
+            ),
+            Plan(
+                name="arms",
+                about="every ablation and variant, shorter: one seed each, two of self-play",
+                seeds=dict.fromkeys(ARMS, ALL_SEEDS[:1]) | {SELFPLAY: ALL_SEEDS[:2]},
+                minutes=ARMS_MINUTES,
             ),
             Plan(
                 name="short",
