@@ -194,6 +194,8 @@ class LearnerSection(Section):
     """Of the forward and backward pass; master weights are float32."""
     gradient_checkpointing: bool = False
     threads: Positive = 1
+    ranks: Positive = 1
+    """Processes that train, one a GPU."""
     checkpoint_every_steps: Positive = 5
     keep_checkpoints: Annotated[int, Field(ge=2)] = 3
     step_timeout_seconds: Seconds = 600.0
@@ -209,6 +211,8 @@ class EngineSection(Section):
     """Requests that vLLM runs at once."""
     kv_cache_mib: Positive = 256
     max_model_len_tokens: Positive = 576
+    tensor_parallel: Positive = 1
+    """GPUs that hold one copy of a replica's weights; a node's other GPUs hold more copies."""
     weight_backend: Literal["auto", "gloo", "nccl", "ipc"] = "auto"
     """`auto`: gloo on CPU; on CUDA ipc when learner and replica share a GPU, else nccl."""
     kv_on_update: Literal["keep", "recompute"] = "keep"

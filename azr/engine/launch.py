@@ -99,6 +99,7 @@ def engine_arguments(
         logprobs_mode="processed_logprobs",
         weight_transfer_config=WeightTransferConfig(backend=backend),
         worker_extension_cls=WORKER_EXTENSION,
+        tensor_parallel_size=engine.tensor_parallel,
         disable_log_stats=True,
         use_tqdm_on_load=False,
     )

@@ -38,7 +38,10 @@ def weight_backend(config: RunConfig, *, cuda: bool, shared_device: bool) -> Wei
         return "ipc" if shared_device else "nccl"
     if cuda == (chosen == "gloo"):
         device = "CUDA" if cuda else "CPU"
-        raise ConfigError(f"engine.weight_backend = {chosen!r} cannot serve {device} replicas")
+        raise ConfigError(
+            f"engine.weight_backend = {chosen!r} cannot serve {device} replicas",
+            hint=f"Set engine.weight_backend to auto{', nccl or ipc' if cuda else ' or gloo'}.",
+        )
     if chosen == "nccl" and shared_device:
         raise ConfigError(
             "engine.weight_backend = 'nccl' needs a GPU for the learner alone",

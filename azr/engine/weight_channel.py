@@ -48,12 +48,18 @@ class GlooWeightChannel:
         engine: EngineSection,
         canary: Sequence[Sequence[int]],
         record: RecordProof,
-        workers_per_replica: int = 1,
+        workers_per_replica: int | None = None,
     ) -> None:
-        """`canary` are token sequences; `record` stores every proof, accepted or not."""
+        """`canary` are token sequences; `record` stores every proof, accepted or not.
+
+        Without data parallelism a replica has `engine.tensor_parallel` workers.
+        """
         self._learner = learner
         self._group = WeightGroup(
-            learner, replicas, engine=engine, workers_per_replica=workers_per_replica
+            learner,
+            replicas,
+            engine=engine,
+            workers_per_replica=workers_per_replica or engine.tensor_parallel,
         )
         self._tolerance_nats = engine.canary_tolerance_nats
         self._canary = canary
