@@ -194,11 +194,25 @@ class LearnerSection(Section):
     """Of the forward and backward pass; master weights are float32."""
     gradient_checkpointing: bool = False
     threads: Positive = 1
+    """Of each training process, on the processor."""
     ranks: Positive = 1
-    """Processes that train, one a GPU."""
+    """Training processes on the learner's node, one a GPU; they share every batch."""
+    sharding: Literal["none", "ddp", "fsdp2"] = "ddp"
+    """What several ranks hold: `ddp` all of the model each, `fsdp2` a part of it each.
+    One rank holds everything, whatever is said here; `none` says that it must be one."""
+    reduce_gradients: Literal["last", "each"] = "last"
+    """fsdp2: add up the ranks' gradients after a step's last micro-batch, which keeps the
+    whole model's gradient on every GPU until then, or after each of them."""
     checkpoint_every_steps: Positive = 5
     keep_checkpoints: Annotated[int, Field(ge=2)] = 3
     step_timeout_seconds: Seconds = 600.0
+
+    @model_validator(mode="after")
+    def _ranks_are_split(self) -> Self:
+        if self.ranks > 1 and self.sharding == "none":
+            message = f'learner.ranks = {self.ranks} needs learner.sharding = "ddp" or "fsdp2"'
+            raise ValueError(message)
+        return self
 
 
 class EngineSection(Section):

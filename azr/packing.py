@@ -88,6 +88,22 @@ def first_fit_decreasing(lengths: Sequence[int], budget: int) -> list[list[int]]
     return [sorted(members) for members in bins]
 
 
+def balanced_shares(lengths: Sequence[int], num_shares: int) -> list[list[int]]:
+    """Indices dealt out so that the lengths of each share sum to about the same.
+
+    The longest first, each to the share with the least so far, so shares differ by no more
+    than the longest length. Deterministic: every rank computes the same deal. Empty lengths
+    are left out.
+    """
+    shares: list[list[int]] = [[] for _ in range(num_shares)]
+    totals = [0] * num_shares
+    for index in sorted((i for i, n in enumerate(lengths) if n), key=lambda i: -lengths[i]):
+        lightest = totals.index(min(totals))
+        shares[lightest].append(index)
+        totals[lightest] += lengths[index]
+    return [sorted(members) for members in shares]
+
+
 def row_weights(batch: Batch, *, mean: LossMean, propose_weight: float) -> list[float]:
     """Weight of each of a row's response tokens in the batch's loss.
 
@@ -112,8 +128,11 @@ def micro_batches(
     *,
     budget_tokens: int,
     skip_zero_advantage: bool = False,
+    share: tuple[int, int] = (0, 1),
 ) -> list[MicroBatch]:
     """Cut a batch into packed micro-batches of at most `budget_tokens` inputs each.
+
+    `share` is (index, count): only this one of so many balanced shares of the rows.
 
     A row longer than the budget is a micro-batch of its own; a row without response
     tokens has nothing to learn from and is left out, and with `skip_zero_advantage` so
@@ -135,10 +154,26 @@ def micro_batches(
     if skip_zero_advantage:
         teaching = [size if advantages[index] else 0 for index, size in enumerate(inputs)]
         inputs = teaching if any(teaching) else inputs
+    index, num_shares = share
+    if num_shares > 1:
+        mine = set(balanced_shares(inputs, num_shares)[index])
+        inputs = [size if row in mine else 0 for row, size in enumerate(inputs)]
     return [
         _micro_batch(batch, members, advantages, weights)
         for members in first_fit_decreasing(inputs, budget_tokens)
     ]
+
+
+def weightless() -> MicroBatch:
+    """One token that adds nothing to loss or gradient, for a pass that only keeps step."""
+    nothing_T = torch.zeros(1)
+    return MicroBatch(
+        packed=pack([((0,), (0,))]),
+        behaviour_T=nothing_T,
+        advantage_T=nothing_T,
+        weight_T=nothing_T,
+        staleness_T=torch.zeros(1, dtype=torch.int64),
+    )
 
 
 def _micro_batch(

@@ -2,8 +2,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from azr.packing import first_fit_decreasing, micro_batches, pack, row_weights
+from azr.packing import balanced_shares, first_fit_decreasing, micro_batches, pack, row_weights
 from azr.types import Batch, Cell, Role, TaskType, Trajectory
 
 
@@ -34,6 +36,19 @@ def test_bins_hold_every_length_once_and_keep_the_budget() -> None:
 
 def test_a_row_above_the_budget_gets_its_own_bin() -> None:
     assert first_fit_decreasing([3, 50, 3], 10) == [[1], [0, 2]]
+
+
+@given(st.lists(st.integers(0, 500), max_size=30), st.integers(1, 8))
+def test_shares_hold_every_length_once_and_differ_by_one_length_at_most(
+    lengths: list[int], num_shares: int
+) -> None:
+    shares = balanced_shares(lengths, num_shares)
+    assert sorted(i for members in shares for i in members) == [
+        i for i, length in enumerate(lengths) if length
+    ]
+    totals = [sum(lengths[i] for i in members) for members in shares]
+    assert len(totals) == num_shares
+    assert max(totals) - min(totals) <= max(lengths, default=0)
 
 
 def test_positions_restart_and_only_response_tokens_are_targets() -> None:
@@ -86,3 +101,25 @@ def test_micro_batches_cover_the_batch_at_any_budget() -> None:
         assert sum(len(m.behaviour_T) for m in micros) == 17
         targets = torch.cat([m.packed.target_T for m in micros])
         assert sorted(targets.tolist()) == sorted(t for r in rows.trajectories for t in r.token_ids)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_shares_of_a_batch_hold_each_of_its_rows_with_its_weight_once(*, skip: bool) -> None:
+    rows = [row(Role.SOLVE, 2, tokens, staleness=tokens) for tokens in (1, 5, 2, 0, 7, 3)]
+    whole = batch(*rows)
+    weights = [float(10 + len(each.token_ids)) for each in rows]
+    advantages = [1.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+
+    def seen(share: tuple[int, int]) -> list[tuple[float, int]]:
+        parts = micro_batches(
+            whole, advantages, weights, budget_tokens=6, skip_zero_advantage=skip, share=share
+        )
+        return [
+            pair
+            for part in parts
+            for pair in zip(part.weight_T.tolist(), part.staleness_T.tolist(), strict=True)
+        ]
+
+    shares = [seen((index, 3)) for index in range(3)]
+    assert all(shares)
+    assert sorted(pair for share in shares for pair in share) == sorted(seen((0, 1)))

@@ -8,6 +8,9 @@
 A checkpoint is written beside its final name, fsynced, and renamed: it exists whole or not
 at all. `verify` refuses anything else. Loading restores the learner exactly: training on
 from a checkpoint gives the weights that uninterrupted training gives, bit for bit on CPU.
+
+What is written does not tell how many ranks trained it or how they split it: rank 0 writes
+whole tensors by name, and every rank takes its part of them.
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from azr.config import RunConfig
 from azr.errors import RunDirectoryError
-from azr.learner import model, optimizers
+from azr.learner import model, optimizers, sharding
+from azr.learner.peers import ALONE, Peers
 from azr.learner.step import Trainer
 from azr.types import PolicyVersion
 
@@ -53,15 +57,22 @@ class Manifest:
 def write(trainer: Trainer, directory: Path, *, keep: int) -> Path:
     """Write the trainer's state as a checkpoint below `directory`; keep the newest `keep`.
 
-    Raises RunDirectoryError if the disk refuses.
+    Every rank must call it; only rank 0 writes. Raises RunDirectoryError if the disk refuses.
     """
     final = directory / f"{_PREFIX}{trainer.version:06d}"
+    # Collective, so before anything that can fail on rank 0 alone.
+    weights = (
+        sharding.weights(trainer.policy.model, trainer.peers) if trainer.policy.sharded else None
+    )
+    state = _state(trainer)
+    if trainer.peers.rank > 0:
+        return final
     partial = directory / f"{_UNFINISHED}{final.name}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _discard_unfinished(directory)
         partial.mkdir()
-        _write_files(trainer, partial)
+        _write_files(trainer.policy, weights, state, partial)
         _write_manifest(trainer.version, partial)
         _fsync(partial)
         _publish(partial, final)
@@ -109,59 +120,86 @@ def is_checkpoint(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def load(folder: Path, config: RunConfig) -> Trainer:
+def load(folder: Path, config: RunConfig, peers: Peers = ALONE) -> Trainer:
     """A trainer from a checkpoint, exactly as it was, or from a base model at version 0.
 
     Raises RunDirectoryError for a corrupt checkpoint, ModelError for an unusable model.
     """
     if folder.name.startswith(_PREFIX) and not is_checkpoint(folder):
         raise RunDirectoryError(f"checkpoint {folder} has no manifest: it is incomplete")
-    # Engine and learner share a machine: a run kept off the GPU keeps its learner off it.
-    device = torch.device("cpu") if config.engine.device == "cpu" else None
     if not is_checkpoint(folder):
-        return Trainer(policy=model.load(folder, config.learner, device), config=config)
+        return Trainer(policy=_policy(folder, config, peers), config=config, peers=peers)
     version = verify(folder).version
-    policy = model.load(folder, config.learner, device)
-    trainer = Trainer(policy=policy, config=config, version=version)
+    policy = _policy(folder, config, peers)
+    trainer = Trainer(policy=policy, config=config, version=version, peers=peers)
     try:
-        _restore(trainer, load_file(folder / STATE))
+        _restore(trainer, folder / STATE)
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         raise RunDirectoryError(f"checkpoint {folder} does not fit its model: {error}") from error
     return trainer
 
 
-def _write_files(trainer: Trainer, folder: Path) -> None:
-    trainer.policy.model.save_pretrained(folder)
-    for name, content in trainer.policy.companions.items():
+def device_of(config: RunConfig) -> torch.device:
+    """Where the learner trains."""
+    # Engine and learner share a machine: a run kept off the GPU keeps its learner off it.
+    return torch.device("cpu") if config.engine.device == "cpu" else model.default_device()
+
+
+def _policy(folder: Path, config: RunConfig, peers: Peers) -> model.Policy:
+    device = device_of(config)
+    if peers.num_ranks == 1 or config.learner.sharding != "fsdp2":
+        return model.load(folder, config.learner, device)
+    policy = model.load(folder, config.learner, torch.device("cpu"))
+    sharding.shard(policy, device)
+    return policy
+
+
+def _write_files(
+    policy: model.Policy, weights: dict[str, Tensor] | None, state: dict[str, Tensor], folder: Path
+) -> None:
+    policy.model.save_pretrained(folder, state_dict=weights)
+    for name, content in policy.companions.items():
         if name != MANIFEST and not (folder / name).exists():
             (folder / name).write_bytes(content)
     (folder / STATE).parent.mkdir()
-    save_file(_state(trainer), folder / STATE)
+    save_file(state, folder / STATE)
 
 
 def _state(trainer: Trainer) -> dict[str, Tensor]:
-    """Optimizer moments by parameter name, and the RNG states."""
+    """Optimizer moments by parameter name, and the RNG states; rank 0's."""
     tensors = {"rng/cpu": torch.get_rng_state()}
     if trainer.policy.device.type == "cuda":
         tensors["rng/cuda"] = torch.cuda.get_rng_state(trainer.policy.device)
-    for name, parameter in trainer.policy.model.named_parameters():
-        moments = optimizers.state_of(trainer.optimizer, parameter)
-        tensors |= {f"{moment}/{name}": value for moment, value in moments.items()}
-    return tensors
+    moments = {
+        f"{moment}/{name}": value
+        for name, parameter in trainer.policy.model.named_parameters()
+        for moment, value in optimizers.state_of(trainer.optimizer, parameter).items()
+    }
+    if trainer.policy.sharded:
+        host = torch.device("cpu")
+        moments = sharding.gathered(moments.items(), trainer.peers, device=host)
+    return tensors | moments
 
 
-def _restore(trainer: Trainer, tensors: dict[str, Tensor]) -> None:
+def _restore(trainer: Trainer, file: Path) -> None:
     # Another optimizer than the checkpoint's finds no moments of its own, and starts anew.
     moments = optimizers.MOMENTS[trainer.config.learner.optimizer]
-    for name, parameter in trainer.policy.model.named_parameters():
-        if f"{moments[0]}/{name}" in tensors:
-            trainer.optimizer.state[parameter] = {
-                moment: tensors[f"{moment}/{name}"].to(device=parameter.device, dtype=torch.float32)
-                for moment in moments
-            }
-    torch.set_rng_state(tensors["rng/cpu"])
-    if "rng/cuda" in tensors and trainer.policy.device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["rng/cuda"], trainer.policy.device)
+    with safe_open(file, "pt") as tensors:  # read one by one: ranks share the host's memory
+        names = set(tensors.keys())
+        for name, parameter in trainer.policy.model.named_parameters():
+            if f"{moments[0]}/{name}" in names:
+                trainer.optimizer.state[parameter] = {
+                    moment: sharding.part_like(
+                        tensors.get_tensor(f"{moment}/{name}").to(
+                            device=parameter.device, dtype=torch.float32
+                        ),
+                        parameter,
+                    )
+                    for moment in moments
+                }
+        torch.set_rng_state(tensors.get_tensor("rng/cpu"))
+        if "rng/cuda" in names and trainer.policy.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors.get_tensor("rng/cuda"), trainer.policy.device)
 
 
 def _write_manifest(version: PolicyVersion, folder: Path) -> None:

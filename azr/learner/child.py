@@ -1,4 +1,4 @@
-"""The learner process as seen from outside: start it, talk to it, see it end. Blocking."""
+"""One learner process as seen from outside: start it, talk to it, see it end. Blocking."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -26,13 +26,27 @@ class Child:
     called from any.
     """
 
-    def __init__(self, threads: int, log_file: Path) -> None:
+    def __init__(
+        self,
+        threads: int,
+        log_file: Path,
+        *,
+        seat: protocol.Seat = protocol.ALONE,
+        listener: socket.socket | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Nothing is started yet; requests may be sent all the same.
 
         Args:
             threads: of torch in the process.
             log_file: receives its output, and is appended to.
+            seat: its place among the ranks.
+            listener: for the process to inherit; closed here once it has.
+            environment: variables of its own, beside this process's.
         """
+        self.seat = seat
+        self._listener = listener
+        self._environment = dict(environment or {})
         self._threads = threads
         self._log_file = log_file
         self._ours, self._theirs = socket.socketpair()
@@ -40,6 +54,10 @@ class Child:
         self._sending = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._failure = ""
+        self.exit_code: int | None = None
+        """Set by `see_out`; still None for a process that was never started."""
+        self.was_killed = False
+        """It did not end by itself when it was hung up on."""
 
     @property
     def pid(self) -> int:
@@ -55,7 +73,7 @@ class Child:
         try:
             self._process = self._start()
         except OSError as error:
-            self._failure = f"the learner process could not be started: {error}"
+            self._failure = f"{self.seat} could not be started: {error}"
             return
         while True:
             try:
@@ -74,13 +92,15 @@ class Child:
         self.hang_up()
         code = self._exit_code()
         if code is None and self._process is not None:
+            self.was_killed = True
             self._process.kill()
             code = self._exit_code()
         with self._sending:
             self._connection.close()
         self._ours.close()
-        self._theirs.close()
-        return self._failure or f"the learner process ended (exit code {code}){self.log_tail()}"
+        self._close_inherited()
+        self.exit_code = code
+        return self._failure or f"{self.seat} ended (exit code {code}){self.log_tail()}"
 
     def _exit_code(self) -> int | None:
         if self._process is None:
@@ -105,16 +125,26 @@ class Child:
             "MKL_NUM_THREADS": str(self._threads),
         }
         environment.pop("GOMP_CPU_AFFINITY", None)  # an engine in this process pins its own threads
-        arguments = (self._theirs.fileno(), os.getpid(), self._threads)
+        environment |= self._environment
+        inherited = [each.fileno() for each in (self._theirs, self._listener) if each is not None]
+        arguments = (
+            *(self._theirs.fileno(), os.getpid(), self._threads),
+            *(self.seat.rank, self.seat.num_ranks, self.seat.store_port, self.seat.store_fd),
+        )
         with self._log_file.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 -- our own module
                 [sys.executable, "-m", "azr.learner.process", *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=(self._theirs.fileno(),),
+                pass_fds=inherited,
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for the driver, which drains first
             )
-        self._theirs.close()
+        self._close_inherited()
         return process
+
+    def _close_inherited(self) -> None:
+        self._theirs.close()
+        if self._listener is not None:
+            self._listener.close()

@@ -1,10 +1,14 @@
-"""The host's side of the learner process: `azr.ports.Learner`, and the weight sender.
+"""The host's side of the learner's processes: `azr.ports.Learner`, and the weight sender.
 
     async with LearnerProcess.open(folder, config, run_dir) as learner:
         result = await learner.train(batch, advantages)
 
 A caller that is cancelled or late just leaves; its reply is dropped when it comes, because
 replies name their request. All blocking I/O runs in threads.
+
+With several ranks every one of them gets every request, and a reply counts once all have
+answered. If one dies, or any of them is late, all of them end: ranks that have lost each
+other cannot be brought together again, and a checkpoint can.
 """
 
 from __future__ import annotations
@@ -25,63 +29,71 @@ from anyio.lowlevel import current_token
 from azr.config import RunConfig
 from azr.errors import LearnerError
 from azr.learner import protocol
-from azr.learner.child import EXIT_SECONDS, Child
+from azr.learner.child import EXIT_SECONDS
+from azr.learner.protocol import LOAD_SECONDS
+from azr.learner.ranks import Ranks
 from azr.types import Batch, PolicyVersion, StepResult
 
 log = logging.getLogger(__name__)
 
-LOAD_SECONDS = 600.0
-"""For starting the process, importing torch and loading the model."""
-
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
-    """A caller waiting for its reply; answered without one when the process ends."""
+    """A caller waiting for every rank's reply; answered without them when the learner ends."""
 
     answered: anyio.Event = field(default_factory=anyio.Event)
-    reply: protocol.Reply | None = None
+    replies: dict[int, protocol.Reply] = field(default_factory=dict)
+    """By rank."""
 
 
 class LearnerProcess:
-    """A running learner process, serving one caller at a time."""
+    """A running learner, one process a rank, serving one caller at a time."""
 
     def __init__(self, config: RunConfig, log_file: Path) -> None:
         """Use `open`."""
         self._config = config
-        self._child = Child(config.learner.threads, log_file)
+        self._ranks = Ranks(config.learner, log_file)
         self._request_ids = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}
         self._turn = anyio.Lock()
         self._ended = ""
-        """How the process ended; empty while it runs."""
+        """How the learner ended; empty while it runs."""
+        self._running = len(self._ranks)
         self._loop = current_token()
         self.version: PolicyVersion = 0
-        """Policy version of the weights in the process, as of the last reply."""
+        """Policy version of the learner's weights, as of the last reply."""
 
     @classmethod
     @asynccontextmanager
     async def open(cls, model_path: Path, config: RunConfig, run_dir: Path) -> AsyncGenerator[Self]:
-        """Start the process on a model folder or a checkpoint, and stop it on leaving.
+        """Start on a model folder or a checkpoint, and stop on leaving.
 
-        Checkpoints go to `run_dir/checkpoints`, the process's output to
-        `run_dir/logs/learner.log`.
+        Checkpoints go to `run_dir/checkpoints`, the output of rank 0 to
+        `run_dir/logs/learner.log`, that of rank r to `learner-rank-r.log` beside it.
 
         Raises:
             ModelError: the model cannot be used.
             RunDirectoryError: the checkpoint is corrupt.
-            LearnerError: the process died, or was not ready in time.
+            LearnerError: a process died, or was not ready in time.
         """
         learner = cls(config, run_dir / "logs" / "learner.log")
-        thread = threading.Thread(target=learner._converse, name="learner-link", daemon=True)
-        thread.start()
+        threads = [
+            threading.Thread(
+                target=learner._converse, args=(rank,), name=f"learner-link-{rank}", daemon=True
+            )
+            for rank in range(len(learner._ranks))
+        ]
+        for thread in threads:
+            thread.start()
         try:
             load = protocol.Load(model_path, config, run_dir / "checkpoints")
             learner.version = await learner._ask(load, LOAD_SECONDS)
             yield learner
         finally:
-            learner._child.hang_up()
+            learner._ranks.hang_up()
             with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(thread.join, 3 * EXIT_SECONDS)
+                for thread in threads:
+                    await to_thread.run_sync(thread.join, 3 * EXIT_SECONDS)
 
     async def train(self, batch: Batch, advantages: Sequence[float]) -> StepResult:
         """See `azr.ports.Learner`. Raises LearnerError if the step was refused."""
@@ -117,8 +129,13 @@ class LearnerProcess:
 
     @property
     def pid(self) -> int:
-        """Process id, for those who want to watch its memory."""
-        return self._child.pid
+        """Process id of rank 0, for those who want to watch its memory."""
+        return self.pids[0]
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process id of every rank; 0 for one that is not started yet."""
+        return tuple(child.pid for child in self._ranks.children)
 
     @property
     def _weights_seconds(self) -> float:
@@ -134,45 +151,65 @@ class LearnerProcess:
                 with anyio.fail_after(seconds):
                     if not self._ended:
                         # An abandoned thread still finishes its message: no frame is cut short.
-                        await to_thread.run_sync(self._child.send, request, abandon_on_cancel=True)
+                        await to_thread.run_sync(self._ranks.send, request, abandon_on_cancel=True)
                         await waiting.answered.wait()
             except TimeoutError:
-                raise LearnerError(
-                    f"the learner did not answer {type(command).__name__} within {seconds:g} s"
-                    f"{await to_thread.run_sync(self._child.log_tail)}"
-                ) from None
+                raise await to_thread.run_sync(self._late, command, waiting, seconds) from None
             finally:
                 del self._waiting[request.request_id]
-        if waiting.reply is None:
+        if len(waiting.replies) < len(self._ranks):
             raise LearnerError(self._ended)
-        if waiting.reply.error is not None:
-            raise waiting.reply.error
-        return waiting.reply.value
+        ordered = [waiting.replies[rank] for rank in range(len(self._ranks))]
+        for reply in ordered:
+            if reply.error is not None:
+                raise reply.error
+        return ordered[0].value
 
-    def _converse(self) -> None:
-        """The link's thread: start the process, pass on its replies, see it end.
+    def _late(self, command: protocol.Command, waiting: _Waiting, seconds: float) -> LearnerError:
+        """What to raise for a missing reply. Lost ranks are ended; a lone one may still answer."""
+        missing = [
+            child for child in self._ranks.children if child.seat.rank not in waiting.replies
+        ]
+        who = "the learner"
+        if len(self._ranks) > 1:
+            self._ranks.hang_up()
+            who = " and ".join(str(child.seat) for child in missing)
+        tail = missing[0].log_tail() if missing else ""
+        return LearnerError(
+            f"{who} did not answer {type(command).__name__} within {seconds:g} s{tail}"
+        )
+
+    def _converse(self, rank: int) -> None:
+        """A rank's thread: start the process, pass on its replies, see it end.
 
         One thread for all of it, because the kernel kills the process when the thread that
         started it ends: neither may outlive the other.
         """
         try:
             try:
-                for reply in self._child.replies():
-                    from_thread.run_sync(self._deliver, reply, token=self._loop)
+                self._ranks.keep(
+                    rank,
+                    lambda reply: from_thread.run_sync(
+                        self._deliver, rank, reply, token=self._loop
+                    ),
+                )
             finally:
-                from_thread.run_sync(self._end, self._child.see_out(), token=self._loop)
+                from_thread.run_sync(self._end_rank, token=self._loop)
         except anyio.RunFinishedError:
             log.debug("the event loop ended before the learner did")
 
-    def _deliver(self, reply: protocol.Reply) -> None:
+    def _deliver(self, rank: int, reply: protocol.Reply) -> None:
         waiting = self._waiting.get(reply.request_id)
         if waiting is None:
             log.info("dropped a late reply", extra={"request_id": reply.request_id})
             return
-        waiting.reply = reply
-        waiting.answered.set()
-
-    def _end(self, how: str) -> None:
-        self._ended = how
-        for waiting in self._waiting.values():
+        waiting.replies[rank] = reply
+        if len(waiting.replies) == len(self._ranks):
             waiting.answered.set()
+
+    def _end_rank(self) -> None:
+        self._running -= 1
+        if self._running == 0:
+            self._ended = self._ranks.account()
+            for waiting in self._waiting.values():
+                waiting.answered.set()

@@ -35,7 +35,7 @@ METRICS: dict[str, Metric] = {
     "logprob_gap": Metric("nats", "mean |current - behaviour|"),
     "staleness_mean": Metric("versions", "mean over response tokens"),
     "tokens": Metric("tokens", "response tokens trained on"),
-    "micro_batches": Metric("1", "forward and backward passes"),
+    "micro_batches": Metric("1", "forward and backward passes, of all ranks together"),
     "rows": Metric("1", "rows in these; the rest had no tokens, or were spared"),
     "step_seconds": Metric("s", "the whole step inside the learner process"),
     "reward": Metric("1", "mean reward of a cell, by row"),
@@ -61,6 +61,17 @@ class TokenDiagnostics:
     advantage_T: Tensor
     staleness_T: Tensor
     entropy_T: Tensor
+
+    def cpu(self) -> TokenDiagnostics:
+        """The same, in host memory."""
+        return TokenDiagnostics(
+            log_ratio_T=self.log_ratio_T.cpu(),
+            kept_T=self.kept_T.cpu(),
+            masked_R=self.masked_R.cpu(),
+            advantage_T=self.advantage_T.cpu(),
+            staleness_T=self.staleness_T.cpu(),
+            entropy_T=self.entropy_T.cpu(),
+        )
 
 
 def ratio_metrics(

@@ -37,6 +37,40 @@ class TokenScores:
     """Of the whole next-token distribution."""
 
 
+class Scorer(nn.Module):
+    """The packed forward as one module, because FSDP gathers weights around a module's call."""
+
+    def __init__(self, model: PreTrainedModel, compute_dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model = model
+        self.compute_dtype = compute_dtype
+
+    def forward(self, packed: packing.Packed, *, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
+        """Log-probs and entropies of the targets, [T] each; see `Policy.score`."""
+        with self._compute(packed.input_ids_1S.device.type):
+            hidden_1SD = self.model.base_model(
+                input_ids=packed.input_ids_1S,
+                position_ids=packed.position_ids_1S,
+                use_cache=False,
+                row_lengths=packed.lengths,
+            ).last_hidden_state
+        head = self.model.get_output_embeddings()
+        scores = score_targets(
+            hidden_1SD[0, packed.source_T].float(),
+            packed.target_T,
+            head,
+            vocabulary=head.weight.shape[0],
+            entropy_gradient=entropy_gradient,
+        )
+        # Copied, because FSDP's backward hook would be lost on a view.
+        return scores.logprob_T.clone(), scores.entropy_T
+
+    def _compute(self, device_type: str) -> contextlib.AbstractContextManager[object]:
+        if self.compute_dtype is torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(device_type, dtype=self.compute_dtype)
+
+
 @dataclass(kw_only=True, eq=False)
 class Policy:
     """A causal LM with float32 master weights and a packed forward."""
@@ -47,6 +81,12 @@ class Policy:
     Kept here because a checkpoint that was loaded may be deleted while it is trained on."""
     device: torch.device
     compute_dtype: torch.dtype = torch.float32
+    scorer: Scorer = field(init=False)
+    sharded: bool = False
+    """Parameters are this rank's parts of DTensors; `azr.learner.sharding` makes it so."""
+
+    def __post_init__(self) -> None:
+        self.scorer = Scorer(self.model, self.compute_dtype)
 
     def score(self, packed: packing.Packed, *, entropy_gradient: bool = False) -> TokenScores:
         """Log-probs and entropies of the targets at temperature 1.
@@ -54,21 +94,8 @@ class Policy:
         The head runs in float32 whatever the compute dtype: rounding there is most of the
         mismatch between trainer and engine.
         """
-        with self._compute():
-            hidden_1SD = self.model.base_model(
-                input_ids=packed.input_ids_1S,
-                position_ids=packed.position_ids_1S,
-                use_cache=False,
-                row_lengths=packed.lengths,
-            ).last_hidden_state
-        head = self.model.get_output_embeddings()
-        return score_targets(
-            hidden_1SD[0, packed.source_T].float(),
-            packed.target_T,
-            head,
-            vocabulary=head.weight.shape[0],
-            entropy_gradient=entropy_gradient,
-        )
+        logprob_T, entropy_T = self.scorer(packed, entropy_gradient=entropy_gradient)
+        return TokenScores(logprob_T, entropy_T)
 
     def sequence_logprobs(
         self, sequences: Sequence[Sequence[int]], *, budget_tokens: int
@@ -84,11 +111,6 @@ class Policy:
             for index, part in zip(members, parts, strict=True):
                 results[index] = part.tolist()
         return results
-
-    def _compute(self) -> contextlib.AbstractContextManager[object]:
-        if self.compute_dtype is torch.float32:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=self.compute_dtype)
 
 
 def score_targets(
@@ -119,13 +141,18 @@ def score_targets(
     return TokenScores(torch.cat(logprobs), torch.cat(entropies))
 
 
+def default_device() -> torch.device:
+    """The GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def load(folder: Path, learner: LearnerSection, device: torch.device | None = None) -> Policy:
     """Load a Hugging Face folder for training.
 
     Raises ModelError if the folder lacks weights, or if the model's packed forward does not
     reproduce its plain one (an architecture with attention this module does not know).
     """
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or default_device()
     transformers_logging.disable_progress_bar()
     attention.register()
     try:

@@ -24,7 +24,9 @@ MOMENTS: dict[OptimizerName, tuple[str, ...]] = {
 MATRIX_DIMENSIONS = 2
 
 
-def build(parameters: Iterable[Parameter], learner: LearnerSection) -> torch.optim.Optimizer:
+def build(
+    parameters: Iterable[Parameter], learner: LearnerSection, *, sharded: bool = False
+) -> torch.optim.Optimizer:
     """The optimizer of these settings over these parameters, with no state yet."""
     groups = _groups(parameters, learner)
     match learner.optimizer:
@@ -42,7 +44,7 @@ def build(parameters: Iterable[Parameter], learner: LearnerSection) -> torch.opt
                 lr=learner.learning_rate,
                 momentum=learner.momentum,
                 weight_decay=learner.weight_decay,
-                fused=True,
+                fused=not sharded,  # torch has no fused SGD for DTensors
             )
         case _:
             assert_never(learner.optimizer)

@@ -1,4 +1,4 @@
-"""Entry of the learner process: `python -m azr.learner.process SOCKET_FD PARENT_PID THREADS`.
+"""Entry of a learner process: `python -m azr.learner.process` with seven integers (`main`).
 
 A process of its own because an engine in the node's process takes torch's default process
 group and its thread settings. It serves one request at a time and ends when its parent
@@ -16,7 +16,7 @@ import threading
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
-from azr.learner.protocol import Request
+from azr.learner.protocol import Request, Seat
 
 _PR_SET_PDEATHSIG = 1
 
@@ -40,8 +40,8 @@ def read_requests(connection: Connection, inbox: SimpleQueue[Request]) -> None:
             os._exit(0)
 
 
-def main(socket_fd: int, parent_pid: int, threads: int) -> None:
-    """Serve requests until the parent closes the socket."""
+def main(socket_fd: int, parent_pid: int, threads: int, *seat: int) -> None:
+    """Serve requests until the parent closes the socket; `seat` has a Seat's fields."""
     die_with_parent(parent_pid)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -55,7 +55,7 @@ def main(socket_fd: int, parent_pid: int, threads: int) -> None:
     from azr.learner.service import LearnerService  # noqa: PLC0415
 
     torch.set_num_threads(threads)
-    service = LearnerService()
+    service = LearnerService(Seat(*seat))
     while True:
         request = inbox.get()
         reply = service.reply(request)
@@ -63,7 +63,9 @@ def main(socket_fd: int, parent_pid: int, threads: int) -> None:
             connection.send(reply)
         except OSError:
             os._exit(0)
+        if service.out_of_step:
+            os._exit(1)
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:4]))
+    main(*(int(argument) for argument in sys.argv[1:]))

@@ -1,4 +1,6 @@
-"""What the host and the learner process say to each other: one reply per request.
+"""What the host and a learner process say to each other: one reply per request.
+
+Every rank gets every request and answers it; rank 0's answer counts.
 
 Both ends are this program and the socket is inherited, so messages are pickled. Requests
 are answered in order; a reply names its request, so one whose caller has left is dropped.
@@ -12,6 +14,31 @@ from pathlib import Path
 from azr.config import RunConfig
 from azr.errors import AzrError
 from azr.types import Batch, PolicyVersion
+
+LOAD_SECONDS = 600.0
+"""For starting the processes, importing torch and loading the model."""
+
+RENDEZVOUS_HOST = "127.0.0.1"
+"""Where the ranks of one learner meet: they share a machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A process's place among the learner's; they are started, and end, together."""
+
+    rank: int = 0
+    num_ranks: int = 1
+    store_port: int = 0
+    store_fd: int = -1
+    """Rank 0's: the listening socket of that port, which it inherits."""
+
+    def __str__(self) -> str:
+        if self.num_ranks == 1:
+            return "the learner process"
+        return f"learner rank {self.rank} of {self.num_ranks}"
+
+
+ALONE = Seat()
 
 
 @dataclass(frozen=True, slots=True)

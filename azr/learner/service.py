@@ -1,15 +1,26 @@
-"""What the learner process does with each request."""
+"""What a learner process does with each request.
+
+All ranks are given the same requests. What a request needs of the others is done by all of
+them first; what only rank 0 can do (the disk, the replicas) comes after, so that an error
+there leaves the ranks in step.
+"""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
+import torch
+
 from azr.config import RunConfig
+from azr.engine.weight_backend import backend_of_run
 from azr.errors import AzrError, LearnerError
-from azr.learner import checkpoint
-from azr.learner.broadcast import Sender, open_sender
+from azr.learner import checkpoint, peers, sharding
+from azr.learner.broadcast import NamedParameters, Sender, open_sender
+from azr.learner.peers import Peers
 from azr.learner.protocol import (
+    ALONE,
+    LOAD_SECONDS,
     Command,
     Load,
     OpenWeightGroup,
@@ -17,6 +28,7 @@ from azr.learner.protocol import (
     Reply,
     Request,
     ScoreSequences,
+    Seat,
     SendWeights,
     Train,
     WriteCheckpoint,
@@ -30,7 +42,11 @@ log = logging.getLogger(__name__)
 class LearnerService:
     """One trainer and one weight sender, driven by requests in turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, seat: Seat = ALONE) -> None:
+        self._seat = seat
+        self.out_of_step = False
+        """True once the other ranks may be waiting for this one in vain: it must then end."""
+        self._peers: Peers | None = None
         self._trainer: Trainer | None = None
         self._sender: Sender | None = None
         self._checkpoints = Path()
@@ -44,6 +60,7 @@ class LearnerService:
             return Reply(request.request_id, error=error)
         except Exception as error:
             log.exception("request failed unexpectedly")
+            self.out_of_step = self._seat.num_ranks > 1
             name = type(request.command).__name__
             return Reply(
                 request.request_id,
@@ -59,15 +76,20 @@ class LearnerService:
             case WriteCheckpoint(version):
                 return self._checkpoint(version)
             case ScoreSequences(sequences):
-                budget_tokens = self.config.learner.micro_batch_tokens
-                return self.trainer.policy.sequence_logprobs(sequences, budget_tokens=budget_tokens)
-            case RendezvousInfo():
-                return self.sender.rendezvous_info()
-            case OpenWeightGroup(world_size, epoch):
-                return self.sender.open_group(world_size, epoch)
+                return self._score(sequences)
             case SendWeights(epoch, dtype):
-                parameters = self.trainer.policy.model.named_parameters()
-                return self.sender.send(parameters, epoch=epoch, dtype=dtype)
+                parameters = self._whole_parameters(dtype)
+                if self._is_first:
+                    return self.sender.send(parameters, epoch=epoch, dtype=dtype)
+            case RendezvousInfo() if self._is_first:
+                return self.sender.rendezvous_info()
+            case OpenWeightGroup(world_size, epoch) if self._is_first:
+                return self.sender.open_group(world_size, epoch)
+        return None
+
+    @property
+    def _is_first(self) -> bool:
+        return self._seat.rank == 0
 
     @property
     def trainer(self) -> Trainer:
@@ -87,7 +109,14 @@ class LearnerService:
         return self._sender
 
     def _load(self, command: Load) -> PolicyVersion:
-        self._trainer = checkpoint.load(command.folder, command.config)
+        joined = self._peers = self._peers or peers.join(
+            self._seat,
+            checkpoint.device_of(command.config),
+            rendezvous_seconds=LOAD_SECONDS,
+            collective_seconds=command.config.learner.step_timeout_seconds,
+        )
+        with joined.failing_together():  # each rank reads the folder for itself
+            self._trainer = checkpoint.load(command.folder, command.config, joined)
         self._checkpoints = command.checkpoints
         return self._trainer.version
 
@@ -108,3 +137,24 @@ class LearnerService:
             )
         keep = self.config.learner.keep_checkpoints
         return str(checkpoint.write(self.trainer, self._checkpoints, keep=keep))
+
+    def _score(self, sequences: tuple[tuple[int, ...], ...]) -> list[list[float]] | None:
+        """With sharded weights all ranks compute all of it; else rank 0 can do it alone."""
+        policy = self.trainer.policy
+        if not (self._is_first or policy.sharded):
+            return None
+        budget_tokens = self.config.learner.micro_batch_tokens
+        return policy.sequence_logprobs(sequences, budget_tokens=budget_tokens)
+
+    def _whole_parameters(self, dtype: str) -> NamedParameters:
+        """What the sender sends; gathered, if sharded, before a replica can fail it."""
+        policy = self.trainer.policy
+        if not policy.sharded:
+            return policy.model.named_parameters()
+        over_host = backend_of_run(self.config) == "gloo"
+        return sharding.gathered(
+            policy.model.named_parameters(),
+            self.trainer.peers,
+            device=torch.device("cpu") if over_host else policy.device,
+            dtype=getattr(torch, dtype),
+        ).items()

@@ -2,6 +2,10 @@
 
 The batch is used once, so the current log-probs without their gradient are the proximal
 ones (bypass mode): one forward pass, none repeated.
+
+Several ranks take one step together: each is handed the whole batch and works on its share
+of the rows, whose weights are set over the whole batch, so the sum of the ranks' gradients
+is the gradient that one rank would have found.
 """
 
 from __future__ import annotations
@@ -18,9 +22,10 @@ from azr import losses, packing
 from azr.advantages import reward_metrics
 from azr.config import RunConfig
 from azr.errors import LearnerError
-from azr.learner import optimizers
+from azr.learner import optimizers, sharding
 from azr.learner.metrics import TokenDiagnostics, ratio_metrics
 from azr.learner.model import Policy
+from azr.learner.peers import ALONE, Peers
 from azr.types import Batch, PolicyVersion, StepResult
 
 
@@ -38,12 +43,15 @@ class Trainer:
     policy: Policy
     config: RunConfig
     version: PolicyVersion = 0
+    peers: Peers = ALONE
     optimizer: torch.optim.Optimizer = field(init=False)
     _last: tuple[int, StepResult] | None = field(default=None, init=False)
     """Batch id and result of the latest step."""
 
     def __post_init__(self) -> None:
-        self.optimizer = optimizers.build(self.policy.model.parameters(), self.config.learner)
+        self.optimizer = optimizers.build(
+            self.policy.model.parameters(), self.config.learner, sharded=self.policy.sharded
+        )
 
     def train(self, batch: Batch, advantages: Sequence[float]) -> StepResult | Refusal:
         """Take one step on a batch claimed at this version.
@@ -86,15 +94,16 @@ class Trainer:
             weights,
             budget_tokens=learner.micro_batch_tokens,
             skip_zero_advantage=learner.skip_zero_advantage,
+            share=(self.peers.rank, self.peers.num_ranks),
         )
-        if not micro_batches:
+        passes = max(self.peers.gather(len(micro_batches)))
+        if not passes:
             return Refusal(f"batch {batch.batch_id} has no response tokens")
         try:
-            loss, parts = self._accumulate(micro_batches)
-            norm = nn.utils.clip_grad_norm_(
-                self.policy.model.parameters(), learner.gradient_clip
-            ).item()
-            if not (math.isfinite(loss) and math.isfinite(norm)):
+            loss, parts = self._accumulate(micro_batches, passes)
+            norm = self._clip()
+            finite = math.isfinite(loss) and math.isfinite(norm)
+            if not all(self.peers.gather(finite)):
                 return Refusal(
                     f"batch {batch.batch_id} gave a loss of {loss} and a gradient norm of {norm}"
                 )
@@ -104,8 +113,8 @@ class Trainer:
         return {
             "loss": loss,
             "gradient_norm": norm,
-            "micro_batches": float(len(micro_batches)),
-            "rows": float(sum(len(each.packed.lengths) for each in micro_batches)),
+            "micro_batches": float(len(parts)),
+            "rows": float(sum(len(part.masked_R) for part in parts)),
             **ratio_metrics(
                 parts, ratio_cap=learner.ratio_cap, max_staleness=learner.max_staleness
             ),
@@ -113,15 +122,45 @@ class Trainer:
         }
 
     def _accumulate(
-        self, micro_batches: Sequence[packing.MicroBatch]
+        self, micro_batches: Sequence[packing.MicroBatch], passes: int
     ) -> tuple[float, list[TokenDiagnostics]]:
-        """Sum the micro-batches' gradients; returns the batch's loss and diagnostics."""
+        """Sum the micro-batches' gradients, this rank's and the others'.
+
+        Returns the batch's loss, and the diagnostics of every micro-batch of every rank.
+        """
         shares, parts = [], []
         for micro_batch in micro_batches:
+            self._reduce_next(now=len(parts) + 1 == passes)
             share, diagnostics = self.backward(micro_batch.to(self.policy.device))
             shares.append(share)
             parts.append(diagnostics)
-        return torch.stack(shares).sum().item(), parts
+        if self.policy.sharded:
+            self._keep_step(len(parts), passes)
+        else:
+            self.peers.sum_gradients(self.policy.model.parameters())
+        loss = torch.stack(shares).sum().item() if shares else 0.0
+        if self.peers.num_ranks == 1:
+            return loss, parts
+        # Not reduced but gathered: the metrics are then those of one rank by construction.
+        gathered = self.peers.gather((loss, [part.cpu() for part in parts]))
+        return sum(loss for loss, _ in gathered), [part for _, of in gathered for part in of]
+
+    def _keep_step(self, taken: int, passes: int) -> None:
+        """Make up the passes that other ranks take more: sharded layers need all ranks."""
+        for index in range(taken, passes):
+            self._reduce_next(now=index + 1 == passes)
+            self.backward(packing.weightless().to(self.policy.device))
+
+    def _reduce_next(self, *, now: bool) -> None:
+        if self.policy.sharded:
+            each = self.config.learner.reduce_gradients == "each"
+            sharding.reduce_gradients_next(self.policy, now=now or each)
+
+    def _clip(self) -> float:
+        """Clip the gradient to its norm over all parameters; returns the norm before that."""
+        parameters = self.policy.model.parameters()
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.learner.gradient_clip)
+        return sharding.whole(norm).item()
 
     def backward(self, micro_batch: packing.MicroBatch) -> tuple[Tensor, TokenDiagnostics]:
         """Add one micro-batch's gradient; returns its share of the loss and diagnostics."""
