@@ -1,4 +1,4 @@
-"""`azr bench`: what asynchrony buys on this machine."""
+"""`azr bench`: what asynchrony buys on this machine, and what more machines would buy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import anyio
 import typer
 
 from azr import config_files
+from azr.cli import scaling
 from azr.cli.preflight import check_run
 from azr.errors import RunDirectoryError
 from azr.run_directory import RunDirectory
@@ -19,13 +20,17 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @app.callback()
 def bench() -> None:
-    """Measure this machine.
+    """Measure this machine, or model many.
 
     \b
     Examples:
       azr bench pipeline
       azr bench gradients
+      azr bench scaling
     """
+
+
+app.command("scaling")(scaling.scaling)
 
 
 @app.command("pipeline")
