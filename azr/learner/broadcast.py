@@ -16,9 +16,9 @@ from typing import Protocol
 import torch
 from torch.distributed import TCPStore, Work
 
-from azr.config import RunConfig
+from azr.config import EngineSection
 from azr.engine import wire
-from azr.engine.weight_backend import backend_of_run
+from azr.engine.weight_backend import WeightBackend
 from azr.errors import WeightSyncError
 
 _MAX_IN_FLIGHT = 3
@@ -42,22 +42,25 @@ class Sender(Protocol):
     def drop_group(self) -> None: ...
 
 
-def open_sender(config: RunConfig, named_parameters: NamedParameters) -> Sender:
-    """The sender for this machine: gloo for replicas on CPU, else by vLLM's engines.
+def open_sender(
+    backend: WeightBackend, named_parameters: NamedParameters, engine: EngineSection, *, host: str
+) -> Sender:
+    """The sender of a backend: gloo for replicas on CPU, else by vLLM's engines.
 
-    `named_parameters` are the live ones; GPU replicas are told their shapes early.
+    `named_parameters` are the live ones; GPU replicas are told their shapes early. `host` is
+    the address of this machine that replicas can reach.
     """
-    engine = config.engine
-    backend = backend_of_run(config)
+    timeout_seconds = engine.update_timeout_seconds
     if backend == "gloo":
-        return WeightSender(timeout_seconds=engine.update_timeout_seconds)
+        return WeightSender(host=host, timeout_seconds=timeout_seconds)
     from azr.learner.device_broadcast import DeviceSender  # noqa: PLC0415 -- imports vLLM
 
     return DeviceSender(
         backend,
         named_parameters,
         dtype=engine.dtype,
-        timeout_seconds=engine.update_timeout_seconds,
+        host=host,
+        timeout_seconds=timeout_seconds,
     )
 
 

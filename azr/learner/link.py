@@ -27,10 +27,11 @@ from anyio import from_thread, to_thread
 from anyio.lowlevel import current_token
 
 from azr.config import RunConfig
+from azr.engine.weight_backend import WeightBackend, backend_of_run
 from azr.errors import LearnerError
 from azr.learner import protocol
 from azr.learner.child import EXIT_SECONDS
-from azr.learner.protocol import LOAD_SECONDS
+from azr.learner.protocol import LOAD_SECONDS, LOOPBACK
 from azr.learner.ranks import Ranks
 from azr.types import Batch, PolicyVersion, StepResult
 
@@ -65,11 +66,27 @@ class LearnerProcess:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, model_path: Path, config: RunConfig, run_dir: Path) -> AsyncGenerator[Self]:
+    async def open(
+        cls,
+        model_path: Path,
+        config: RunConfig,
+        run_dir: Path,
+        *,
+        weight_backend: WeightBackend | None = None,
+        weight_host: str = LOOPBACK,
+    ) -> AsyncGenerator[Self]:
         """Start on a model folder or a checkpoint, and stop on leaving.
 
         Checkpoints go to `run_dir/checkpoints`, the output of rank 0 to
         `run_dir/logs/learner.log`, that of rank r to `learner-rank-r.log` beside it.
+
+        Args:
+            model_path: a Hugging Face folder or a checkpoint.
+            config: the run's settings.
+            run_dir: for checkpoints and logs.
+            weight_backend: what carries weights to the replicas; by default what fits
+                replicas on this machine.
+            weight_host: address of this machine that the replicas can reach.
 
         Raises:
             ModelError: the model cannot be used.
@@ -86,7 +103,13 @@ class LearnerProcess:
         for thread in threads:
             thread.start()
         try:
-            load = protocol.Load(model_path, config, run_dir / "checkpoints")
+            load = protocol.Load(
+                model_path,
+                config,
+                run_dir / "checkpoints",
+                weight_backend or backend_of_run(config),
+                weight_host,
+            )
             learner.version = await learner._ask(load, LOAD_SECONDS)
             yield learner
         finally:

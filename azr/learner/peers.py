@@ -21,7 +21,7 @@ from torch.distributed import TCPStore
 from torch.nn import Parameter
 
 from azr.errors import AzrError, LearnerError
-from azr.learner.protocol import RENDEZVOUS_HOST, Seat
+from azr.learner.protocol import LOOPBACK, Seat
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def join(
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # a host's own name may be unroutable
     is_master = seat.rank == 0
     store = TCPStore(
-        RENDEZVOUS_HOST,
+        LOOPBACK,
         seat.store_port,
         world_size=None,
         is_master=is_master,

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azr.config import RunConfig
+from azr.engine.weight_backend import WeightBackend
 from azr.errors import AzrError
 from azr.types import Batch, PolicyVersion
 
 LOAD_SECONDS = 600.0
 """For starting the processes, importing torch and loading the model."""
 
-RENDEZVOUS_HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 """Where the ranks of one learner meet: they share a machine."""
 
 
@@ -49,6 +50,10 @@ class Load:
     config: RunConfig
     checkpoints: Path
     """Folder that checkpoints are written to."""
+    weight_backend: WeightBackend
+    """Decided outside: a rank is shown one GPU, whatever the node has."""
+    weight_host: str
+    """Address of this machine at which replicas meet the weight sender."""
 
 
 @dataclass(frozen=True, slots=True)

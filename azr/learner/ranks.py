@@ -40,7 +40,7 @@ class Ranks:
             self.children = [Child(learner.threads, log_file)]
             return
         environments = [gpu_of(rank, learner.ranks, os.environ) for rank in range(learner.ranks)]
-        listener = socket.create_server((protocol.RENDEZVOUS_HOST, 0))
+        listener = socket.create_server((protocol.LOOPBACK, 0))
         port = listener.getsockname()[1]
         self.children = [
             Child(
@@ -103,7 +103,7 @@ def gpu_of(rank: int, num_ranks: int, environment: Mapping[str, str]) -> dict[st
     visible = environment.get(VISIBLE_GPUS)
     if visible is None:
         return {VISIBLE_GPUS: str(rank)}
-    gpus = [each.strip() for each in visible.split(",") if each.strip()]
+    gpus = [each.strip() for each in visible.split(",") if each.strip() not in ("", "-1")]
     if not gpus:  # hidden on purpose: the ranks train on the processor
         return {}
     if len(gpus) < num_ranks:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from azr.config import RunConfig
-from azr.engine.weight_backend import backend_of_run
+from azr.engine.weight_backend import WeightBackend
 from azr.errors import AzrError, LearnerError
 from azr.learner import checkpoint, peers, sharding
 from azr.learner.broadcast import NamedParameters, Sender, open_sender
@@ -21,6 +21,7 @@ from azr.learner.peers import Peers
 from azr.learner.protocol import (
     ALONE,
     LOAD_SECONDS,
+    LOOPBACK,
     Command,
     Load,
     OpenWeightGroup,
@@ -50,6 +51,8 @@ class LearnerService:
         self._trainer: Trainer | None = None
         self._sender: Sender | None = None
         self._checkpoints = Path()
+        self._weight_backend: WeightBackend = "gloo"
+        self._weight_host = LOOPBACK
 
     def reply(self, request: Request) -> Reply:
         """Carry out a request. Never raises: what failed is in the reply."""
@@ -105,7 +108,9 @@ class LearnerService:
     def sender(self) -> Sender:
         if self._sender is None:
             parameters = self.trainer.policy.model.named_parameters()
-            self._sender = open_sender(self.config, parameters)
+            self._sender = open_sender(
+                self._weight_backend, parameters, self.config.engine, host=self._weight_host
+            )
         return self._sender
 
     def _load(self, command: Load) -> PolicyVersion:
@@ -118,6 +123,8 @@ class LearnerService:
         with joined.failing_together():  # each rank reads the folder for itself
             self._trainer = checkpoint.load(command.folder, command.config, joined)
         self._checkpoints = command.checkpoints
+        self._weight_backend = command.weight_backend
+        self._weight_host = command.weight_host
         return self._trainer.version
 
     def _train(self, command: Train) -> StepResult:
@@ -151,7 +158,7 @@ class LearnerService:
         policy = self.trainer.policy
         if not policy.sharded:
             return policy.model.named_parameters()
-        over_host = backend_of_run(self.config) == "gloo"
+        over_host = self._weight_backend == "gloo"
         return sharding.gathered(
             policy.model.named_parameters(),
             self.trainer.peers,

@@ -7,7 +7,7 @@ each loads what it needs into it.
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,19 +15,23 @@ from pathlib import Path
 import anyio
 import pytest
 import torch
+import torch.distributed as dist
 from anyio import to_thread
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed import TCPStore
 
+from azr import packing
 from azr.advantages import normalise
 from azr.config import LearnerSection, RunConfig
 from azr.engine import wire
 from azr.errors import LearnerError, ModelError
 from azr.learner import checkpoint, child, link, protocol
 from azr.learner.link import LearnerProcess
+from azr.learner.peers import Peers
 from azr.learner.ranks import gpu_of
+from azr.learner.sharding import is_part
 from azr.learner.step import Trainer
 from azr.types import Batch, StepResult
 
@@ -67,7 +71,7 @@ class Pair:
     async def load(self, folder: Path, config: RunConfig) -> None:
         """Begin anew from this model or checkpoint, with these settings."""
         self.learner._config = config
-        load = protocol.Load(folder, config, self.checkpoints)
+        load = protocol.Load(folder, config, self.checkpoints, "gloo", protocol.LOOPBACK)
         self.learner.version = await self.learner._ask(load, link.LOAD_SECONDS)
 
     async def train(self, batch: Batch) -> StepResult:
@@ -176,12 +180,12 @@ async def test_a_checkpoint_resumes_on_two_ranks_on_one_and_with_another_split(
     await pair.load(model_path, parts)
     same(await pair.train(batch_at(0)), expected[0])
     resumed = alone(parts, await pair.checkpoint())
-    assert here(resumed, batch_at(1)).loss == pytest.approx(expected[1].loss, rel=1e-3)
+    assert here(resumed, batch_at(1)).loss == pytest.approx(expected[1].loss, rel=1e-3, abs=1e-4)
     second = checkpoint.write(resumed, tmp_path / "one", keep=2)
 
     await pair.load(second, copies)
     result = await pair.train(batch_at(2))
-    assert (result.version, result.loss) == (3, pytest.approx(expected[2].loss, rel=1e-3))
+    assert (result.version, result.loss) == (3, pytest.approx(expected[2].loss, rel=1e-3, abs=1e-4))
     third = await pair.checkpoint()
     aside = third.rename(tmp_path / third.name)
     await pair.load(aside, parts)
@@ -248,6 +252,23 @@ def is_running(pid: int) -> bool:
     return True
 
 
+async def test_a_rank_that_hangs_fails_the_step_in_time_and_all_ranks_end(
+    pair: Pair, model_path: Path, config: RunConfig, batch_at: BatchAt
+) -> None:
+    """The last test of the pair, because it is its end."""
+    await pair.load(model_path, split(config, "ddp"))
+    pair.learner._config = split(config, "ddp", step_timeout_seconds=2.0)
+    ranks = pair.learner._ranks.children
+    os.kill(pair.learner.pids[1], signal.SIGSTOP)
+    with pytest.raises(LearnerError, match=r"rank 1 of 2 did not answer Train within 2 s"):
+        await pair.train(batch_at(0))
+    pair.learner._config = split(config, "ddp")
+    with pytest.raises(LearnerError, match=r"rank 1 of 2 ended \(exit code -9\)"):
+        await pair.train(batch_at(0))
+    assert not any(map(is_running, pair.learner.pids))
+    assert [child.was_killed for child in ranks] == [False, True]
+
+
 async def test_a_killed_rank_fails_the_step_and_leaves_no_process(
     model_path: Path, config: RunConfig, batch_at: BatchAt, tmp_path: Path
 ) -> None:
@@ -272,9 +293,38 @@ async def test_a_killed_rank_fails_the_step_and_leaves_no_process(
     assert (tmp_path / "logs" / "learner-rank-1.log").is_file()
 
 
+@pytest.fixture
+def one_rank_group(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process group of this process alone."""
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("one_rank_group")
+@pytest.mark.parametrize("sharding", SPLITS)
+def test_only_fsdp2_holds_parameters_in_parts(
+    model_path: Path, config: RunConfig, batch_at: BatchAt, sharding
+) -> None:
+    config, batch = split(config, sharding), batch_at(0)
+    trainer = checkpoint.load(model_path, config, Peers(0, 2))
+    parameters = list(trainer.policy.model.parameters())
+    assert {is_part(each) for each in parameters} == {sharding == "fsdp2"}
+    if sharding == "fsdp2":  # the head's tied weight included: all is in parts between passes
+        weights = packing.row_weights(batch, mean="token", propose_weight=1.0)
+        (micro_batch, *_) = packing.micro_batches(
+            batch, advantages(batch), weights, budget_tokens=64
+        )
+        trainer.backward(micro_batch)
+        assert all(is_part(each) for each in trainer.policy.model.parameters())
+        trainer.policy.sequence_logprobs([[1, 2]], budget_tokens=64)
+        assert all(is_part(each) for each in trainer.policy.model.parameters())
+
+
 def running_scripts(folder: Path) -> list[int]:
-    pids = [int(file.read_text()) for file in folder.glob("python.*")]
-    return [pid for pid in pids if is_running(pid)]
+    written = [file.read_text() for file in folder.glob("python.*")]
+    return [int(pid) for pid in written if pid and is_running(int(pid))]
 
 
 def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
