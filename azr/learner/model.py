@@ -61,6 +61,7 @@ class Scorer(nn.Module):
             head,
             vocabulary=head.weight.shape[0],
             entropy_gradient=entropy_gradient,
+            logits_per_chunk=LOGITS_PER_CHUNK,
         )
         # Copied, because FSDP's backward hook would be lost on a view.
         return scores.logprob_T.clone(), scores.entropy_T
@@ -68,7 +69,8 @@ class Scorer(nn.Module):
     def _compute(self, device_type: str) -> contextlib.AbstractContextManager[object]:
         if self.compute_dtype is torch.float32:
             return contextlib.nullcontext()
-        return torch.autocast(device_type, dtype=self.compute_dtype)
+        # Each weight is cast once in a pass; a cache would only keep all the casts alive.
+        return torch.autocast(device_type, dtype=self.compute_dtype, cache_enabled=False)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -120,7 +122,7 @@ def score_targets(
     *,
     vocabulary: int,
     entropy_gradient: bool,
-    logits_per_chunk: int = LOGITS_PER_CHUNK,
+    logits_per_chunk: int,
 ) -> TokenScores:
     """Score targets in chunks, so that a large vocabulary never holds all its logits."""
 

@@ -27,11 +27,11 @@ from azr.advantages import normalise
 from azr.config import LearnerSection, RunConfig
 from azr.engine import wire
 from azr.errors import LearnerError, ModelError
-from azr.learner import checkpoint, child, link, protocol
+from azr.learner import checkpoint, child, link, model, protocol
 from azr.learner.link import LearnerProcess
 from azr.learner.peers import Peers
 from azr.learner.ranks import gpu_of
-from azr.learner.sharding import is_part
+from azr.learner.sharding import is_part, shard
 from azr.learner.step import Trainer
 from azr.types import Batch, StepResult
 
@@ -320,6 +320,30 @@ def test_only_fsdp2_holds_parameters_in_parts(
         assert all(is_part(each) for each in trainer.policy.model.parameters())
         trainer.policy.sequence_logprobs([[1, 2]], budget_tokens=64)
         assert all(is_part(each) for each in trainer.policy.model.parameters())
+
+
+@pytest.mark.usefixtures("one_rank_group")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_recomputed_in_a_backward_pass_is_gathered_for_it(
+    model_path: Path, config: RunConfig, batch_at: BatchAt, monkeypatch: pytest.MonkeyPatch, dtype
+) -> None:
+    """Layers by `gradient_checkpointing`, and the head of a large vocabulary in chunks."""
+    monkeypatch.setattr(model, "LOGITS_PER_CHUNK", 3 * 67)
+    config = split(config, "fsdp2", gradient_checkpointing=True, dtype=dtype)
+    host = torch.device("cpu")
+    trainers = []
+    for sharded in (False, True):
+        policy = model.load(model_path, config.learner, host)
+        if sharded:
+            shard(policy, host)
+        trainers.append(Trainer(policy=policy, config=config))
+    for version in range(2):
+        expected, found = (here(trainer, batch_at(version)) for trainer in trainers)
+        same(found, expected)
+        plain, parts = (
+            each.policy.sequence_logprobs([[1, 2, 3]], budget_tokens=9) for each in trainers
+        )
+        assert parts[0] == pytest.approx(plain[0], abs=1e-5)
 
 
 def running_scripts(folder: Path) -> list[int]:
