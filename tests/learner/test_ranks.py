@@ -37,6 +37,8 @@ from azr.types import Batch, StepResult
 
 type BatchAt = Callable[[int], Batch]
 
+pytestmark = pytest.mark.timeout(300)  # a busy machine takes its time to start processes
+
 SPLITS = ["ddp", "fsdp2"]
 OF_THIS_RUN = {"step_seconds", "micro_batches"}
 """Metrics that say how a step was done, and not what it did."""
