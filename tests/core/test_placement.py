@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -224,6 +226,23 @@ def test_the_table_lines_up_and_says_who_does_what():
     assert "64 cores, 8 GPUs of 80 GiB" in rows[2]
     assert rows[1].index("g1 (") == rows[2].index("g2 (") == rows[0].index("machine")
     assert rows[-1] == "note: run.model = '/models/qwen' must be that folder on every machine"
+
+
+def test_the_guide_shows_the_plan_that_it_announces():
+    machines = [
+        Machine(
+            name=f"m{i}",
+            address=f"10.0.0.{i}",
+            cpus=64,
+            memory_mib=512 * 1024,
+            gpus=8,
+            gpu_memory_mib=GPU_MIB,
+        )
+        for i in range(1, 5)
+    ]
+    plan = placed(machines, 4, SERVER, "learner.ranks=4", "run.model=/shared/models/Qwen")
+    guide = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text(encoding="utf-8")
+    assert plan.table() in guide
 
 
 @given(
