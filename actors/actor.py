@@ -33,6 +33,8 @@ class Topic(Enum):
     """A rollout waits to be judged."""
     READY = auto()
     """A reward became final."""
+    PHASE = auto()
+    """The run went on to its next phase."""
 
 
 @dataclass(eq=False)

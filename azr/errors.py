@@ -12,6 +12,7 @@
     |-- LearnerError             the learner process failed
     |-- NodeError                a node's process died or cannot be placed
     `-- StoreError               the database refused, or an invariant of a queue broke
+        `-- FencedError          another process took this one's place; it must stop
 
 The CLI prints `error: <message>` and `hint: <hint>` and exits with 2; anything
 outside this tree is a bug and shows its traceback.
@@ -90,3 +91,7 @@ class NodeError(AzrError):
 
 class StoreError(AzrError):
     hint = "Check that the run directory is on a local disk with free space."
+
+
+class FencedError(StoreError):
+    hint = "Another process took this one's place and goes on; this one must stop."

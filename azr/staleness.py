@@ -15,6 +15,18 @@ def staleness(learner_version: PolicyVersion, oldest_version: PolicyVersion) -> 
     return learner_version - oldest_version
 
 
+def counted_version(version: PolicyVersion, forked_at: PolicyVersion | None) -> PolicyVersion:
+    """What a token of `version` counts as sampled by, for its staleness.
+
+    `forked_at` is the earliest version to which a learner went back after the token's
+    lineage had begun, None if none did. A token of version forked_at + n is n optimizer
+    steps away from the weights that survived, as one of version forked_at - n is.
+    """
+    if forked_at is None or version <= forked_at:
+        return version
+    return 2 * forked_at - version
+
+
 def outstanding_limit(
     *,
     learner_version: PolicyVersion,

@@ -13,6 +13,10 @@ from enum import StrEnum
 type PolicyVersion = int
 """Optimizer steps behind a set of weights; the base model is version 0."""
 
+type Lineage = int
+"""How often, before a version was made, a learner had gone back to a checkpoint: version 7
+of lineage 0 and version 7 of lineage 1 are different weights, if lineage 1 began earlier."""
+
 
 class TaskType(StrEnum):
     """What is hidden from the solver of a triplet (program, input, output)."""
@@ -211,11 +215,12 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class VersionSpan:
-    """Tokens [start, end) of a completion were sampled by `version`."""
+    """Tokens [start, end) of a completion were sampled by `version` of `lineage`."""
 
     version: PolicyVersion
     start: int
     end: int
+    lineage: Lineage = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,3 +371,6 @@ class ReplicaProof:
     canary_nats: float
     """Mean |trainer - replica| log-prob on the canary tokens at lag 0."""
     accepted: bool
+    node_id: str = ""
+    """The incarnation of the node whose replica it is."""
+    lineage: Lineage = 0

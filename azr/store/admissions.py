@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from azr.seeds import derive_seed
 from azr.store import buffers, tasks
 from azr.store.context import RunContext
-from azr.store.leases import leasable, picked
+from azr.store.leases import leasable, may_lease, picked
 from azr.store.models import AdmissionRow, ProposalReferenceRow, RolloutRow, RunRow
 from azr.store.states import AdmissionState, RolloutState
 from azr.types import CELLS, Admission, Cell, PolicyVersion, Purpose, Role, TaskType
@@ -40,6 +40,7 @@ _LEASE = (
                 AdmissionRow.task_type.in_(sa.bindparam("of_types", expanding=True)),
                 AdmissionRow.state.in_(WAITING),
                 leasable(AdmissionRow.lease_until),
+                may_lease(),
             )
             .order_by(AdmissionRow.admission_id)
             .limit(sa.bindparam("at_most", type_=sa.Integer))
@@ -56,6 +57,7 @@ _HIGHEST = sa.select(sa.func.max(AdmissionRow.slot)).where(
     AdmissionRow.task_type == sa.bindparam("type"),
 )
 _LEARNER_VERSION = sa.select(RunRow.learner_version).where(RunRow.run_id == sa.bindparam("run"))
+_LEARNER_VERSION_IF_MAY_LEASE = _LEARNER_VERSION.where(may_lease())
 _LOAD = sa.select(AdmissionRow.__table__).where(
     AdmissionRow.admission_id.in_(sa.bindparam("ids", expanding=True))
 )
@@ -105,11 +107,14 @@ def admit_proposals(
 
     Nothing new if the learner moved beyond `version`: the limit was computed for
     that version, and a step in between would let rows of the old policy pass as new.
+    Nothing at all for a node that was fenced.
     """
     cell = Cell(Role.PROPOSE, task_type)
     ids = _lease(connection, run, Role.PROPOSE, [task_type], owner, at_most)
     room = 0
-    if learner_version(connection, run) <= version:
+    asked = {"run": run.run_id, "lessee": owner}
+    learner = connection.execute(_LEARNER_VERSION_IF_MAY_LEASE, asked).scalar()
+    if learner is not None and learner <= version:
         room = outstanding_limit - census(connection, run).outstanding(cell)
     count = max(0, min(at_most - len(ids), room))
     if count:
@@ -243,6 +248,7 @@ def _lease(
     if at_most <= 0:
         return []
     wanted = {"run": run.run_id, "of_role": role, "of_types": task_types, "at_most": at_most}
+    wanted["lessee"] = owner
     lease = {"now": run.now(), "owner": owner, "lease_until": run.lease_end()}
     return sorted(connection.execute(_LEASE, wanted | lease).scalars())
 

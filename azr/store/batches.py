@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from azr.errors import StoreError
 from azr.quota import batch_rows, played_types
-from azr.store import admissions
+from azr.store import admissions, forks
 from azr.store.codec import decode_ids, decode_logprobs, finite
 from azr.store.context import RunContext
 from azr.store.leases import picked
@@ -114,7 +114,11 @@ _MEMBERS = (
 
 
 def claim(connection: sa.Connection, run: RunContext, *, version: PolicyVersion) -> Batch | None:
-    """Drop what is too stale; then claim a batch's rows of each cell, or nothing."""
+    """Drop what is too stale; then claim a batch's rows of each cell, or nothing.
+
+    Raises FencedError for a learner whose lineage has ended.
+    """
+    forks.require_newest(connection, run)
     _drop_stale(connection, run, version)
     sizes = batch_rows(run.config)
     ready = _ready_counts(connection, run)
@@ -154,9 +158,10 @@ def commit(
 ) -> None:
     """CLAIMED -> TRAINED with the step, its policy version and its metrics, or nothing.
 
-    Raises StoreError if the batch is no longer claimed, or if another step made the
-    version.
+    Raises FencedError for a learner whose lineage has ended, StoreError if the batch is
+    no longer claimed, or if another step made the version.
     """
+    forks.require_newest(connection, run)
     now = run.now()
     if result.version != batch.version + 1:
         raise StoreError(f"a step from version {batch.version} cannot make {result.version}")

@@ -65,7 +65,7 @@ def encode_payload(completion: Completion, dtype: LogprobDtype) -> dict[str, Any
         "token_ids": encode_ids(completion.token_ids),
         "behaviour_logprobs": encode_logprobs(completion.behaviour_logprobs, dtype),
         "version_spans": [
-            [span.version, span.start, span.end] for span in completion.version_spans
+            [span.version, span.start, span.end, span.lineage] for span in completion.version_spans
         ],
         "text": storable(completion.text),
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from azr.config import RunConfig
+from azr.types import Lineage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +17,14 @@ class RunContext:
     config: RunConfig
     clock: Callable[[], float]
     """Seconds since the epoch; tests bring their own."""
+    lineage: Lineage = 0
+    """What a learner behind this store continues: the newest when it was opened, then
+    the one that its own recovery began."""
+    oldest_lineage: Lineage = 0
+    """Whatever is put here was sampled by this lineage or a newer one: nobody of an older
+    one is behind this store."""
+    node_id: str = ""
+    """The incarnation that registered through this store, if one did."""
 
     def now(self) -> float:
         return self.clock()

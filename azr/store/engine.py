@@ -46,6 +46,9 @@ class Needs:
     in_order: bool = False
     """No other process's ordered job of this run may run meanwhile: it counts rows
     and acts on the count. (One at a time is the rule on SQLite.)"""
+    alone: bool = False
+    """No other process's job of this run may run meanwhile, ordered or not: it changes
+    what every one of them relies on. Implies `in_order`."""
     news: frozenset[News] = frozenset()
     traceable: bool = True
     """Whether its commit can be looked up later; not before there are tables."""
@@ -56,6 +59,7 @@ class Needs:
             durability=max(self.durability, other.durability),
             run_id=self.run_id or other.run_id,
             in_order=self.in_order or other.in_order,
+            alone=self.alone or other.alone,
             news=self.news | other.news,
             traceable=self.traceable and other.traceable,
         )

@@ -33,6 +33,8 @@ def record_proof(connection: sa.Connection, run: RunContext, proof: ReplicaProof
             fingerprint=proof.fingerprint,
             canary_nats=finite({"canary": proof.canary_nats})["canary"],
             accepted=proof.accepted,
+            node_id=proof.node_id,
+            lineage=proof.lineage,
             created_at=run.now(),
         )
     )

@@ -80,6 +80,29 @@ INVARIANTS: dict[str, str] = {
     "a staleness is no smaller than zero": """
         select m.batch_row_id from batch_row m join batch b on b.batch_id = m.batch_id
         where b.run_id = :run and m.staleness < 0""",
+    "no row that may be trained on is of a version to come": """
+        select r.rollout_id from rollout r join runs on runs.run_id = r.run_id
+        where r.run_id = :run and r.state in ('generated', 'judged', 'ready')
+            and r.staleness_version > runs.learner_version and runs.lineage > 0""",
+    "the run is of its newest lineage": """
+        select r.run_id from runs r left join lineage l on l.run_id = r.run_id
+        where r.run_id = :run
+        group by r.run_id, r.lineage
+        having r.lineage <> coalesce(max(l.lineage), 0) or r.lineage <> count(l.lineage)""",
+    "the versions that a replica proves only grow": """
+        select proof_id from (
+            select proof_id, version, lag(version) over (
+                partition by replica, node_id, lineage order by proof_id) as before
+            from replica_proof where run_id = :run and accepted and node_id <> ''
+        ) as proofs where version < before""",
+    "a node that is over holds no lease": """
+        select n.node_id from node n join admission a on a.owner = n.node_id
+        where n.run_id = :run and a.run_id = :run and a.state = 'leased'
+            and n.state in ('ended', 'fenced')
+        union all
+        select n.node_id from node n join rollout r on r.owner = n.node_id
+        where n.run_id = :run and r.run_id = :run and r.state = 'generated'
+            and n.state in ('ended', 'fenced')""",
     "surviving policy versions have no gaps and end at the learner's": """
         select r.run_id from runs r
         join policy_version v on v.run_id = r.run_id and v.state = 'live'

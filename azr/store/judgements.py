@@ -48,6 +48,7 @@ _EXISTS = sa.select(RolloutRow.rollout_id).where(*_THIS)
 _FAIL = (
     sa.update(RolloutRow)
     .where(*_THIS, RolloutRow.state == RolloutState.GENERATED)
+    .where(sa.or_(sa.bindparam("me") == "", RolloutRow.owner == sa.bindparam("me")))
     .values(failures=RolloutRow.failures + 1, owner=None, lease_until=None)
     .returning(
         RolloutRow.failures,
@@ -227,8 +228,12 @@ def settle_proposal(
 
 
 def fail_rollout(connection: sa.Connection, run: RunContext, rollout_id: int) -> None:
-    """Return a GENERATED rollout to the queue, or drop it after too many failures."""
-    this = {"this": rollout_id, "of_run": run.run_id}
+    """Return a GENERATED rollout to the queue, or drop it after too many failures.
+
+    A registered node's failures count only while it holds the lease: one that lost it
+    must not take the rollout from whoever examines it now.
+    """
+    this = {"this": rollout_id, "of_run": run.run_id, "me": run.node_id}
     row = connection.execute(_FAIL, this).one_or_none()
     if row is None or row.failures < run.config.sandbox.max_failures:
         return

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
+from azr.membership import OVER
 from azr.store.context import RunContext
-from azr.store.models import AdmissionRow, RolloutRow
+from azr.store.models import AdmissionRow, NodeRow, RolloutRow
 from azr.store.states import AdmissionState, RolloutState
 
 _HELD_ADMISSIONS = (
@@ -31,6 +32,14 @@ _HELD_BY = (
 def leasable(lease_until: InstrumentedAttribute[float | None]) -> sa.ColumnElement[bool]:
     """Nobody holds the row at the time bound to `now`."""
     return sa.or_(lease_until.is_(None), lease_until < sa.bindparam("now", type_=sa.Float))
+
+
+def may_lease() -> sa.ColumnElement[bool]:
+    """The owner bound to `lessee` is no node that has ended or was fenced."""
+    over = sa.select(NodeRow.node_id).where(
+        NodeRow.node_id == sa.bindparam("lessee"), NodeRow.state.in_(OVER)
+    )
+    return ~over.exists()
 
 
 def picked(chosen: sa.Select[int]) -> sa.ColumnElement[bool]:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from azr.membership import NodeState, ReplicaState, RunPhase
 from azr.store.base import Base
 from azr.store.states import AdmissionState, BatchState, LineageState, Origin, RolloutState
 from azr.types import DropReason, FinishReason, Judgement, Purpose, Role, TaskType
@@ -30,9 +31,70 @@ class RunRow(Base):
     """The resolved `RunConfig`, as last opened."""
     learner_version: Mapped[int]
     """The learner's current policy version."""
+    lineage: Mapped[int] = mapped_column(server_default="0")
+    """How often a learner went back to a checkpoint; what the present one continues."""
+    phase: Mapped[RunPhase] = mapped_column(server_default=RunPhase.SEEDING.value)
     created_at: Mapped[float]
 
     __table_args__ = (Index("uq_runs_name", "name", unique=True),)
+
+
+class LineageRow(Base):
+    """A return to a checkpoint: from here on, versions above it are other weights."""
+
+    __tablename__ = "lineage"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.run_id"), primary_key=True)
+    lineage: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """From 1; lineage 0 begins with the run."""
+    forked_at: Mapped[int]
+    """The version gone back to, which both lineages have in common."""
+    created_at: Mapped[float]
+
+
+class NodeRow(Base):
+    """One life of a node: an incarnation, which owns what it leases."""
+
+    __tablename__ = "node"
+
+    node_id: Mapped[str] = mapped_column(primary_key=True)
+    """The owner of its leases."""
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.run_id"), index=True)
+    name: Mapped[str]
+    machine: Mapped[str]
+    address: Mapped[str]
+    pid: Mapped[int]
+    duties: Mapped[list[Any]]
+    state: Mapped[NodeState]
+    version: Mapped[int | None]
+    """The policy version that it last said it serves."""
+    lineage: Mapped[int]
+    started_at: Mapped[float]
+    seen_at: Mapped[float]
+    """Its last heartbeat."""
+    ended_at: Mapped[float | None]
+    reason: Mapped[str | None]
+    """Why it ended or was fenced."""
+
+
+class ReplicaRow(Base):
+    """How a replica of a node is: the last word about it."""
+
+    __tablename__ = "replica"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.run_id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    node_id: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[ReplicaState]
+    version: Mapped[int | None]
+    """The newest that it proved."""
+    lineage: Mapped[int]
+    fingerprint: Mapped[str | None]
+    canary_nats: Mapped[float | None]
+    lag: Mapped[int | None]
+    """Versions that it was behind the learner."""
+    cause: Mapped[str]
+    updated_at: Mapped[float]
 
 
 class WriterRow(Base):
@@ -85,6 +147,8 @@ class ReplicaProofRow(Base):
     fingerprint: Mapped[str]
     canary_nats: Mapped[float | None]
     accepted: Mapped[bool]
+    node_id: Mapped[str] = mapped_column(server_default="")
+    lineage: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[float]
 
 
@@ -261,7 +325,7 @@ class RolloutPayloadRow(Base):
     token_ids: Mapped[bytes]
     behaviour_logprobs: Mapped[bytes]
     version_spans: Mapped[list[Any]]
-    """[[version, start, end], ...]."""
+    """[[version, start, end, lineage], ...]; rows of old databases leave lineage 0 out."""
     text: Mapped[str]
 
 

@@ -20,6 +20,8 @@ class News(StrEnum):
     """A rollout waits to be judged."""
     READY = "ready"
     """A reward became final."""
+    PHASE = "phase"
+    """The run went on to its next phase."""
 
 
 def channel(run_id: int) -> str:

@@ -1,7 +1,7 @@
 """PostgreSQL: the database of several machines, a server.
 
 Every node has one writing connection (`azr.store.writer`), two for reading and one
-that listens. What "one writer at a time" gives on SQLite is kept here by three rules:
+that listens. What "one writer at a time" gives on SQLite is kept here by four rules:
 
 - A job that counts rows and acts on the count (admission limits, slots, ordinals,
   duplicates, credits, claims, commits) is *in order*: its transaction first locks the
@@ -10,6 +10,10 @@ that listens. What "one writer at a time" gives on SQLite is kept here by three 
   lock's own statement (REPEATABLE READ) would be older than the lock.
 - Every other job touches rows that nobody else can want: leases skip what is locked,
   a put closes its admission first, heartbeats touch rows of their own owner.
+- A job that changes what all others rely on (a recovery, a fence) runs *alone*: each
+  transaction holds an advisory lock of its run from its start, shared by all but these.
+  So a put whose tokens are of the lineage that ends is either stored before the
+  recovery, which then counts it, or after it, and then it sees the new lineage.
 - The run's row is locked before anything else, so that no two transactions wait for
   each other there. Should the server find a deadlock elsewhere, the job runs again.
 
@@ -82,6 +86,11 @@ _MARK = _NEW.on_conflict_do_update(
     WriterRow.seen_at,
     sa.func.set_config("synchronous_commit", sa.bindparam("synchronous"), sa.true()),
 )
+RUN_LOCKS = 0x617A72
+"""The class of the runs' advisory locks: "azr"."""
+_OF_RUN = (RUN_LOCKS, sa.cast(sa.bindparam("run"), sa.Integer))
+_MARK_BESIDE = _MARK.returning(sa.func.pg_advisory_xact_lock_shared(*_OF_RUN))
+_MARK_ALONE = _MARK.returning(sa.func.pg_advisory_xact_lock(*_OF_RUN))
 _LOOK_UP = _NEW.on_conflict_do_update(
     index_elements=[WriterRow.writer_id], set_={"seen_at": _NEW.excluded.seen_at}
 ).returning(WriterRow.last_transaction)
@@ -159,11 +168,11 @@ class PostgresDatabase:
 
     async def listen(self, run_id: int, *, ignoring: str) -> AsyncGenerator[frozenset[News]]:
         """News of other writers. All news after a reconnection: some may have been missed."""
-        address = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        _, address = self.url.get_dialect()().create_connect_args(self.url)
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(
-                    address, autocommit=True, connect_timeout=CONNECT_SECONDS, **KEEPALIVES
+                    **address, autocommit=True, connect_timeout=CONNECT_SECONDS, **KEEPALIVES
                 ) as connection:
                     await connection.execute(f"LISTEN {channel(run_id)}".encode())
                     yield frozenset(News)
@@ -194,7 +203,7 @@ class PostgresSession:
         self._traceable = needs.traceable
         with self._engine.connect() as connection, connection.begin():
             self._reached = True
-            if needs.in_order:
+            if needs.in_order or needs.alone:
                 connection.execute(_LOCK_RUN, {"run": needs.run_id})
             if needs.traceable:
                 self._mark(connection, needs)
@@ -227,12 +236,16 @@ class PostgresSession:
     def _mark(self, connection: sa.Connection, needs: Needs) -> None:
         """Number the transaction, read the server's clock, and say what it needs."""
         relaxed = needs.durability is Durability.RELAXED
-        marks = {
+        marks: dict[str, object] = {
             "writer": self.writer_id,
             "number": self._number,
             "synchronous": "off" if relaxed else "on",
         }
-        self._now = connection.execute(_MARK, marks).one()[0]
+        mark = _MARK
+        if needs.run_id is not None:
+            mark = _MARK_ALONE if needs.alone else _MARK_BESIDE
+            marks["run"] = needs.run_id
+        self._now = connection.execute(mark, marks).one()[0]
         if needs.news and needs.run_id is not None:
             telling = message(self.writer_id, needs.news)
             connection.execute(_NOTIFY, {"channel": channel(needs.run_id), "message": telling})

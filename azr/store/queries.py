@@ -301,6 +301,8 @@ def proofs(history: History) -> list[ReplicaProof]:
             fingerprint=row.fingerprint,
             canary_nats=float("nan") if row.canary_nats is None else row.canary_nats,
             accepted=row.accepted,
+            node_id=row.node_id,
+            lineage=row.lineage,
         )
         for row in history.connection.execute(query)
     ]

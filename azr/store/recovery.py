@@ -6,14 +6,14 @@ were trained on after the surviving checkpoint are READY again, nothing else is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import sqlalchemy as sa
 
 from azr.config import RunConfig
 from azr.errors import StoreError
-from azr.store import events, leases, tasks
+from azr.store import events, forks, leases, nodes, tasks
 from azr.store.context import RunContext
 from azr.store.migrate import lock_schema
 from azr.store.models import (
@@ -24,13 +24,16 @@ from azr.store.models import (
     PolicyVersionRow,
     RolloutRow,
     RunRow,
+    WriterRow,
 )
 from azr.store.states import BatchState, LineageState, RolloutState
-from azr.types import PolicyVersion
+from azr.types import Lineage, PolicyVersion
 
 BASE_VERSION: PolicyVersion = 0
 SAMPLED = (RolloutState.GENERATED, RolloutState.JUDGED, RolloutState.READY)
 LEARNED = (RolloutState.CLAIMED, RolloutState.TRAINED)
+WRITER_SECONDS = 24 * 3600.0
+"""A process that wrote nothing for so long, and longer than an outage may last, is gone."""
 
 
 def open_run(
@@ -39,13 +42,23 @@ def open_run(
     """Continue the run that the config names (the latest, if none), or begin one."""
     lock_schema(connection)  # of several nodes that open a new run, one begins it
     settings = _settings(config)
-    query = sa.select(RunRow.run_id, RunRow.config).order_by(RunRow.run_id.desc()).limit(1)
+    query = (
+        sa.select(RunRow.run_id, RunRow.config, RunRow.lineage)
+        .order_by(RunRow.run_id.desc())
+        .limit(1)
+    )
     if config.store.run_name:
         query = query.where(RunRow.name == config.store.run_name)
     known = connection.execute(query).one_or_none()
     if known is None:
         return _begin(connection, config, settings, clock)
-    run = RunContext(run_id=known.run_id, config=config, clock=clock)
+    run = RunContext(
+        run_id=known.run_id,
+        config=config,
+        clock=clock,
+        lineage=known.lineage,
+        oldest_lineage=known.lineage,
+    )
     if known.config != settings:
         connection.execute(
             sa.update(RunRow).where(RunRow.run_id == run.run_id).values(config=settings)
@@ -94,7 +107,11 @@ def _settings(config: RunConfig) -> dict[str, Any]:
 def mark_durable(
     connection: sa.Connection, run: RunContext, version: PolicyVersion, path: str
 ) -> None:
-    """Record that a checkpoint of the version is on disk. StoreError if unknown."""
+    """Record that a checkpoint of the version is on disk. StoreError if unknown.
+
+    Raises FencedError for a learner whose lineage has ended.
+    """
+    forks.require_newest(connection, run)
     marked = connection.execute(
         sa.update(PolicyVersionRow)
         .where(*_live(run), PolicyVersionRow.version == version)
@@ -116,10 +133,16 @@ def latest_durable(connection: sa.Connection, run: RunContext) -> tuple[PolicyVe
     return None if row is None else (row.version, row.path or "")
 
 
-def recover(connection: sa.Connection, run: RunContext, durable: PolicyVersion) -> None:
+def recover(
+    connection: sa.Connection,
+    run: RunContext,
+    durable: PolicyVersion,
+    owners_gone: Collection[str] | None = None,
+) -> Lineage:
     """Make `durable` the learner's version again; undo every step after it.
 
-    Also returns all leases and open claims, as after a crash of everything. Raises
+    Begins a lineage, whose number it returns. Open claims return, and the leases of
+    `owners_gone`: of everybody, if None, as after a crash of everything. Raises
     StoreError if the version is not one of the surviving lineage.
     """
     survives = sa.select(PolicyVersionRow.policy_id).where(
@@ -142,13 +165,22 @@ def recover(connection: sa.Connection, run: RunContext, durable: PolicyVersion) 
         .where(MetricRow.run_id == run.run_id, MetricRow.step > durable)
         .values(live=False)
     )
-    connection.execute(
-        sa.update(RunRow).where(RunRow.run_id == run.run_id).values(learner_version=durable)
-    )
-    leases.release_all(connection, run)
+    lineage = forks.begin(connection, run, durable)
+    if owners_gone is None:
+        leases.release_all(connection, run)
+        _fence_the_silent(connection, run)
+    for owner in owners_gone or ():
+        leases.release(connection, run, owner)
     _count_staleness_from(connection, run, durable)
-    facts = {"version": durable, "steps_rolled_back": steps, "rollouts_returned": rollouts}
+    _forget_writers(connection, run)
+    facts = {
+        "version": durable,
+        "lineage": lineage,
+        "steps_rolled_back": steps,
+        "rollouts_returned": rollouts,
+    }
     events.record(connection, run, "recovered", facts)
+    return lineage
 
 
 def _live(run: RunContext) -> tuple[sa.ColumnElement[bool], ...]:
@@ -214,3 +246,15 @@ def _count_staleness_from(
         )
         .values(staleness_version=mirrored)
     )
+
+
+def _fence_the_silent(connection: sa.Connection, run: RunContext) -> None:
+    """Nodes of an earlier life of the run, which had no time to say that they end."""
+    for node in nodes.silent(connection, run, run.config.actors.lease_seconds):
+        nodes.fence(connection, run, node.node_id, "it was silent when the run was recovered")
+
+
+def _forget_writers(connection: sa.Connection, run: RunContext) -> None:
+    """Remove the traces of processes long gone: nobody will look up their last commit."""
+    silent_seconds = max(WRITER_SECONDS, 2 * run.config.store.outage_seconds)
+    connection.execute(sa.delete(WriterRow).where(WriterRow.seen_at < run.now() - silent_seconds))

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 
 from azr.errors import StoreError
-from azr.store import admissions
+from azr.store import admissions, forks
 from azr.store.codec import decode_payload, encode_payload
 from azr.store.context import RunContext
-from azr.store.leases import leasable, picked
-from azr.store.models import AdmissionRow, RolloutPayloadRow, RolloutRow
+from azr.store.leases import leasable, may_lease, picked
+from azr.store.models import AdmissionRow, RolloutPayloadRow, RolloutRow, RunRow
 from azr.store.states import AdmissionState, RolloutState
 from azr.types import (
     Admission,
     Completion,
     DropReason,
     Judgement,
+    Lineage,
     PolicyVersion,
     Purpose,
     Role,
     Rollout,
     TaskType,
+    VersionSpan,
 )
 
 _STORED = sa.select(RolloutRow.rollout_id).where(
@@ -37,7 +40,12 @@ _CLOSE = (
     )
     .values(state=AdmissionState.DONE, owner=None, lease_until=None)
 )
-_INSERT = sa.insert(RolloutRow).returning(RolloutRow.rollout_id)
+_THE_RUN = RunRow.run_id == sa.bindparam("of_run")
+_INSERT = sa.insert(RolloutRow).returning(  # and where the learner is, without a statement more
+    RolloutRow.rollout_id,
+    sa.select(RunRow.lineage).where(_THE_RUN).scalar_subquery().label("lineage"),
+    sa.select(RunRow.learner_version).where(_THE_RUN).scalar_subquery().label("learner_version"),
+)
 _INSERT_PAYLOAD = sa.insert(RolloutPayloadRow)
 _LEASE = (
     sa.update(RolloutRow)
@@ -48,6 +56,7 @@ _LEASE = (
                 RolloutRow.run_id == sa.bindparam("run"),
                 RolloutRow.state == RolloutState.GENERATED,
                 leasable(RolloutRow.lease_until),
+                may_lease(),
             )
             .order_by(RolloutRow.rollout_id)
             .limit(sa.bindparam("at_most", type_=sa.Integer))
@@ -69,8 +78,9 @@ def put(
     """Store a completion and close its admission; a second put returns the first's id.
 
     The admission is closed first: of two that put at the same moment, the second
-    waits for that row and then finds what the first one stored. Raises StoreError for
-    an admission that this run never granted.
+    waits for that row and then finds what the first one stored. It does not matter who
+    holds the lease by then: a sample is a sample, and the first one counts. Raises
+    StoreError for an admission that this run never granted.
     """
     key = {"admission": admission.admission_id, "run": run.run_id}
     if connection.execute(_CLOSE, key).rowcount != 1:
@@ -89,7 +99,7 @@ def put(
         task_id=None if admission.task is None else admission.task.task_id,
         measures=admission.measures,
         state=RolloutState.GENERATED,
-        **_versions(completion, admission.version),
+        admitted=admission.version,
     )
 
 
@@ -116,7 +126,7 @@ def put_seed(
         verdict=verdict,
         judged_at=now,
         dropped_at=now,
-        **_versions(completion, 0),
+        admitted=0,
     )
 
 
@@ -124,7 +134,7 @@ def lease(connection: sa.Connection, run: RunContext, *, owner: str, at_most: in
     """GENERATED rollouts that nobody examines, oldest first."""
     if at_most <= 0:
         return []
-    wanted = {"run": run.run_id, "now": run.now(), "at_most": at_most}
+    wanted = {"run": run.run_id, "now": run.now(), "at_most": at_most, "lessee": owner}
     held = {"owner": owner, "lease_until": run.lease_end()}
     taken = connection.execute(_LEASE, wanted | held).scalars()
     return load(connection, run, sorted(taken))
@@ -146,28 +156,43 @@ def load(connection: sa.Connection, run: RunContext, ids: Sequence[int]) -> list
     ]
 
 
-def _versions(completion: Completion, admitted: PolicyVersion) -> dict[str, int]:
-    """Version columns; an empty completion has the version of its admission."""
-    versions = [span.version for span in completion.version_spans] or [admitted]
-    return {
-        "oldest_version": min(versions),
-        "newest_version": max(versions),
-        "staleness_version": min(versions),
-    }
-
-
 def _insert(
-    connection: sa.Connection, run: RunContext, completion: Completion, **columns: object
+    connection: sa.Connection,
+    run: RunContext,
+    completion: Completion,
+    *,
+    admitted: PolicyVersion,
+    **columns: object,
 ) -> int:
+    """Store the rollout and its tokens; one without tokens is of the version admitted."""
+    if run.oldest_lineage:
+        completion = replace(completion, version_spans=_at_least(completion, run.oldest_lineage))
+    spans = completion.version_spans or (VersionSpan(admitted, 0, 0, run.oldest_lineage),)
+    oldest, newest = min(s.version for s in spans), max(s.version for s in spans)
     row = {
         "run_id": run.run_id,
+        "of_run": run.run_id,
         "num_prompt_tokens": len(completion.prompt_token_ids),
         "num_tokens": len(completion.token_ids),
         "finish_reason": completion.finish_reason,
+        "oldest_version": oldest,
+        "newest_version": newest,
+        "staleness_version": oldest,
         "failures": 0,
         "generated_at": run.now(),
     }
-    rollout_id = connection.execute(_INSERT, row | columns).scalar_one()
+    stored = connection.execute(_INSERT, row | columns).one()
+    undone = stored.lineage > min(s.lineage for s in spans) or newest > stored.learner_version
+    if stored.lineage and undone:
+        forks.count_staleness(
+            connection, run, stored.rollout_id, spans, learner_version=stored.learner_version
+        )
     payload = encode_payload(completion, run.config.store.logprob_dtype)
-    connection.execute(_INSERT_PAYLOAD, {"rollout_id": rollout_id} | payload)
-    return rollout_id
+    connection.execute(_INSERT_PAYLOAD, {"rollout_id": stored.rollout_id} | payload)
+    return stored.rollout_id
+
+
+def _at_least(completion: Completion, lineage: Lineage) -> tuple[VersionSpan, ...]:
+    return tuple(
+        replace(span, lineage=max(span.lineage, lineage)) for span in completion.version_spans
+    )

@@ -11,14 +11,11 @@ own, and what it is news of to actors that wait in other processes.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from typing import Concatenate
 
 import anyio
-import sqlalchemy as sa
-from anyio.lowlevel import checkpoint_if_cancelled
 from anyio.to_thread import run_sync
 
 from azr.config import RunConfig
@@ -26,6 +23,7 @@ from azr.store import (
     admissions,
     batches,
     events,
+    forks,
     judgements,
     leases,
     orders,
@@ -34,18 +32,19 @@ from azr.store import (
     tasks,
 )
 from azr.store.answers import shielded
-from azr.store.context import RunContext
-from azr.store.engine import Database, Durability, Needs, open_database
+from azr.store.engine import Durability, Needs, open_database
+from azr.store.membership_store import MembershipStore
 from azr.store.migrate import upgrade
 from azr.store.news import News
 from azr.store.reader import Reader
-from azr.store.writer import Job, Writer
+from azr.store.writer import Writer
 from azr.types import (
     Admission,
     Batch,
     Cell,
     Completion,
     Judgement,
+    Lineage,
     Measurement,
     PolicyVersion,
     Rejection,
@@ -55,10 +54,6 @@ from azr.types import (
     TaskDraft,
     TaskType,
 )
-
-type RunJob[**P, T] = Callable[Concatenate[sa.Connection, RunContext, P], T]
-"""A function of the store's modules: a connection, the run, and its own arguments."""
-
 
 _PLAIN = Needs()
 _RELAXED = Needs(durability=Durability.RELAXED)
@@ -70,17 +65,11 @@ _JUDGED = Needs(news=frozenset({News.ATTEMPTS, News.READY}))
 _FINAL = Needs(news=frozenset({News.READY}))
 _STEPPED = Needs(durability=Durability.DURABLE, news=frozenset({News.CAPACITY}))
 _RETURNED = Needs(news=frozenset(News))
-_RECOVERED = Needs(durability=Durability.DURABLE, news=frozenset(News))
+_RECOVERED = Needs(durability=Durability.DURABLE, alone=True, news=frozenset(News))
 
 
-class SqlStore:
+class SqlStore(MembershipStore):
     """Queues, buffers and history of one run. Open it with `SqlStore.open`."""
-
-    def __init__(self, database: Database, writer: Writer, reader: Reader, run: RunContext) -> None:
-        self._database = database
-        self._writer = writer
-        self._reader = reader
-        self._run = run
 
     @classmethod
     @asynccontextmanager
@@ -116,11 +105,6 @@ class SqlStore:
                 await _close(reader.close)
         finally:
             await _close(writer.close)
-
-    @property
-    def run_id(self) -> int:
-        """The id of this store's run in its database."""
-        return self._run.run_id
 
     async def news(self) -> AsyncGenerator[frozenset[News]]:
         """What other processes of this run commit, for as long as it is iterated.
@@ -243,13 +227,24 @@ class SqlStore:
         """The version the run is at."""
         return await self._read(admissions.learner_version)
 
-    async def recover(self, durable_version: PolicyVersion) -> None:
-        """Go back to a checkpoint: undo the steps after it and return all leases.
+    async def learner_position(self) -> tuple[PolicyVersion, Lineage]:
+        """The version the run is at, and the lineage which that is of."""
+        return await self._read(forks.position)
 
-        Only for a run none of whose actors are alive. Raises StoreError for a
-        version that is not in the surviving lineage.
+    async def recover(
+        self, durable_version: PolicyVersion, owners_gone: Collection[str] | None = None
+    ) -> Lineage:
+        """Go back to a checkpoint: undo the steps after it, and begin a lineage.
+
+        From now on this store is the learner's: others that claim, commit or mark get a
+        FencedError. Returns the leases of `owners_gone`. None means that nobody of the
+        run is alive: all leases return, and what is put here is of this lineage at least.
+        Raises StoreError for a version that is not in the surviving lineage.
         """
-        await self._in_order(_RECOVERED, recovery.recover, durable_version)
+        lineage = await self._in_order(_RECOVERED, recovery.recover, durable_version, owners_gone)
+        oldest = lineage if owners_gone is None else self._run.oldest_lineage
+        self._run = replace(self._run, lineage=lineage, oldest_lineage=oldest)
+        return lineage
 
     # Records
 
@@ -282,27 +277,6 @@ class SqlStore:
 
     async def add_seed_tasks(self, drafts: Sequence[TaskDraft]) -> int:
         return await self._in_order(_SEEDED, tasks.add_seeds, drafts)
-
-    async def _freely[**P, T](
-        self, needs: Needs, job: RunJob[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Commit a job that needs no order with those of other processes."""
-        await checkpoint_if_cancelled()  # a cancelled actor does not start writing
-        needs = replace(needs, run_id=self.run_id)
-        return await shielded(self._writer.submit(self._bound(job, *args, **kwargs), needs))
-
-    async def _in_order[**P, T](
-        self, needs: Needs, job: RunJob[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Commit a job that no other ordered job of the run runs beside."""
-        return await self._freely(replace(needs, in_order=True), job, *args, **kwargs)
-
-    async def _read[**P, T](self, job: RunJob[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._reader.run(self._bound(job, *args, **kwargs))
-
-    def _bound[**P, T](self, job: RunJob[P, T], *args: P.args, **kwargs: P.kwargs) -> Job[T]:
-        run = self._run
-        return lambda connection: job(connection, run, *args, **kwargs)
 
 
 async def _close(close: Callable[[], None]) -> None:

@@ -36,8 +36,10 @@ async def _play(url: str) -> None:
         await store.mark_durable(1, "checkpoints/1")
         await player.reject(await player.propose(version=2))
         await player.propose(version=2)
-        proof = {"replica": "r0", "version": 2, "fingerprint": "ab", "canary_nats": 1e-6}
-        await store.record_proof(ReplicaProof(**proof, accepted=True))
+        proof = ReplicaProof(
+            replica="r0", version=2, fingerprint="ab", canary_nats=1e-6, accepted=True
+        )
+        await store.record_proof(proof)
         await store.record_event("node_stopped", owner="node")
 
 

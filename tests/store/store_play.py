@@ -20,6 +20,7 @@ from azr.types import (
     Example,
     FinishReason,
     Judgement,
+    Lineage,
     PolicyVersion,
     Purpose,
     Rejection,
@@ -47,7 +48,9 @@ def config(**sections: dict[str, object]) -> RunConfig:
     return RunConfig.model_validate(small)
 
 
-def completion(*versions: PolicyVersion, num_tokens: int = 4, text: str = "hm") -> Completion:
+def completion(
+    *versions: PolicyVersion, num_tokens: int = 4, text: str = "hm", lineage: Lineage = 0
+) -> Completion:
     """Tokens in one span per version, the last one longest."""
     versions = versions or (0,)
     starts = [min(index, num_tokens - 1) for index in range(len(versions))]
@@ -57,7 +60,7 @@ def completion(*versions: PolicyVersion, num_tokens: int = 4, text: str = "hm") 
         token_ids=tuple(range(num_tokens)),
         behaviour_logprobs=tuple(-0.25 * index for index in range(num_tokens)),
         version_spans=tuple(
-            VersionSpan(version, start, end)
+            VersionSpan(version, start, end, lineage)
             for version, start, end in zip(versions, starts, ends, strict=True)
         ),
         text=text,

@@ -120,7 +120,12 @@ async def test_recovery_is_an_event(player: Player, url: str) -> None:
     await player.store.recover(0)
     with open_history(url) as history:
         [event] = events(history, kind="recovered")
-    assert event.facts == {"version": 0, "steps_rolled_back": 1, "rollouts_returned": 12}
+    assert event.facts == {
+        "version": 0,
+        "lineage": 1,
+        "steps_rolled_back": 1,
+        "rollouts_returned": 12,
+    }
 
 
 async def test_a_version_of_no_surviving_step_cannot_be_recovered(player: Player) -> None:

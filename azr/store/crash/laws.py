@@ -9,9 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from azr.errors import StoreError
+from azr.staleness import counted_version
 from azr.store.crash.play import BATCH_ROLLOUTS, OUTSTANDING_LIMIT, read_weights
 from azr.store.engine import open_database
+from azr.store.models import RolloutPayloadRow, RolloutRow
 from azr.store.reader import Reader
+from azr.store.recovery import LEARNED, SAMPLED
 
 type Rows = list[tuple[Any, ...]]
 
@@ -42,6 +45,16 @@ NOTHING_FOUND = {
         join rollout r on r.rollout_id = m.rollout_id
         where s.state = 'live' group by s.version, r.role, r.task_type
         having count(*) <> {BATCH_ROLLOUTS}""",  # noqa: S608 -- a number of ours
+    "no staleness is negative": """
+        select batch_row_id from batch_row where staleness < 0""",
+    "no rollout is of a version to come": """
+        select rollout_id from rollout join runs on runs.run_id = rollout.run_id
+        where state in ('generated', 'judged', 'ready') and staleness_version > learner_version""",
+    "a fenced node holds nothing": """
+        select n.node_id from node n join admission a on a.owner = n.node_id
+        where n.state = 'fenced' and a.state = 'leased' union all
+        select n.node_id from node n join rollout r on r.owner = n.node_id
+        where n.state = 'fenced' and r.state = 'generated'""",
     "surviving versions are whole": """
         select max(version) from learner_step where state = 'live'
         having count(*) <> max(version) or count(distinct version) <> max(version)""",
@@ -89,7 +102,15 @@ SQLITE_ONLY = {
 
 def broken(url: str, folder: Path) -> list[str]:
     """The laws that do not hold, with what breaks them; empty if all is well."""
-    return asked(url, lambda found: [*_found(found), *_journals(found, folder), *_weights(found)])
+    return asked(
+        url,
+        lambda found: [
+            *_found(found),
+            *_stalenesses(found),
+            *_journals(found, folder),
+            *_weights(found),
+        ],
+    )
 
 
 def asked[T](url: str, question: Callable[[sa.Connection], T]) -> T:
@@ -110,6 +131,23 @@ def _found(connection: sa.Connection) -> Iterable[str]:
     for law, query in (NOTHING_FOUND | only).items():
         if rows := _rows(connection, query):
             yield f"{law}: {rows[:5]}"
+
+
+def _stalenesses(connection: sa.Connection) -> Iterable[str]:
+    """Every rollout is as stale as its tokens are far from the surviving weights."""
+    forks = _rows(connection, "select lineage, forked_at from lineage")
+    rollouts = sa.select(
+        RolloutRow.rollout_id, RolloutRow.staleness_version, RolloutPayloadRow.version_spans
+    ).join(RolloutPayloadRow, RolloutPayloadRow.rollout_id == RolloutRow.rollout_id)
+    for rollout_id, staleness_version, spans in connection.execute(
+        rollouts.where(RolloutRow.state.in_((*SAMPLED, *LEARNED)))
+    ):
+        counted = [
+            counted_version(version, min((at for began, at in forks if began > of), default=None))
+            for version, _, _, of in spans
+        ]
+        if staleness_version != min(counted):
+            yield f"rollout {rollout_id} counts as of {staleness_version}, not {min(counted)}"
 
 
 def _journals(connection: sa.Connection, folder: Path) -> Iterable[str]:

@@ -1,6 +1,8 @@
 """What the processes of a crash test do with the store, until they are killed.
 
-Samplers lease and put, examiners lease and complete, the learner claims and commits.
+Samplers lease and put, examiners lease and complete, learners claim and commit. Of
+several learners, one that starts takes over from whichever was learning; that one is
+fenced, and waits to be killed. Each process is a node: its next life fences the last.
 The "weights" are the list of rollouts that they learned from, so that what they saw
 can be compared with what the database remembers. What the store has acknowledged is
 written to a journal first of all, because it must be found again.
@@ -13,20 +15,22 @@ import json
 import os
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 
 from azr.config import RunConfig
-from azr.errors import StoreError
+from azr.errors import FencedError, StoreError
+from azr.membership import LIVING
 from azr.store.sql_store import SqlStore
 from azr.types import (
     Completion,
     Example,
     FinishReason,
     Judgement,
+    Lineage,
     PolicyVersion,
     Rejection,
     Role,
@@ -61,6 +65,8 @@ class Player:
     """One process: a role, a store, and a journal."""
 
     name: str
+    owner: str
+    """This life of it."""
     store: SqlStore
     folder: Path
     report: int
@@ -74,20 +80,29 @@ class Player:
                 file.write(line)
         os.write(self.report, b".")
 
+    async def take_over(self) -> None:
+        """Fence the last life of this process, and begin the next."""
+        for node in await self.store.nodes():
+            if node.name == self.name and node.state in LIVING:
+                await self.store.fence(node.node_id, "it was killed")
+        await self.store.register_node(
+            self.owner, name=self.name, machine="", address="", pid=os.getpid(), duties=()
+        )
+
     async def sample(self) -> None:
         while True:
-            version = await self.store.learner_version()
-            admissions = await self.store.lease_attempts(owner=self.name, at_most=3)
+            version, lineage = await self.store.learner_position()
+            admissions = await self.store.lease_attempts(owner=self.owner, at_most=3)
             for task_type in TaskType:
                 admissions += await self.store.admit_proposals(
                     task_type,
-                    owner=self.name,
+                    owner=self.owner,
                     at_most=2,
                     outstanding_limit=OUTSTANDING_LIMIT,
                     version=version,
                 )
             for admission in admissions:
-                rollout_id = await self.store.put_rollout(admission, completion(version))
+                rollout_id = await self.store.put_rollout(admission, completion(version, lineage))
                 self.acknowledged("put", rollout_id, admission.admission_id)
             if not admissions:
                 await anyio.sleep(IDLE_SECONDS)
@@ -95,7 +110,7 @@ class Player:
     async def examine(self) -> None:
         numbers = itertools.count(random.getrandbits(60))
         while True:
-            rollouts = await self.store.lease_rollouts(owner=self.name, at_most=4)
+            rollouts = await self.store.lease_rollouts(owner=self.owner, at_most=4)
             for rollout in rollouts:
                 await self._judge(rollout, next(numbers))
                 self.acknowledged()
@@ -126,6 +141,11 @@ class Player:
                 )
 
     async def learn(self) -> None:
+        with suppress(FencedError):
+            await self._learn()
+        await anyio.sleep_forever()
+
+    async def _learn(self) -> None:
         version, weights = await self._recover()
         while True:
             batch = await self.store.claim_batch(version=version)
@@ -144,7 +164,7 @@ class Player:
     async def _recover(self) -> tuple[PolicyVersion, list[int]]:
         durable = await self.store.latest_durable()
         version = durable[0] if durable else 0
-        await self.store.recover(version)
+        await self.store.recover(version, owners_gone=())
         self.acknowledged()
         return version, read_weights(durable[1]) if durable else []
 
@@ -171,7 +191,9 @@ SEEDS_EACH = 3
 async def play(url: str, folder: Path, name: str, report: int) -> None:
     """Open the store and do what the name's first word says, for ever."""
     async with _opened(url) as store:
-        player = Player(name=name, store=store, folder=folder, report=report)
+        owner = f"{name}-{os.getpid()}-{random.getrandbits(32):x}"
+        player = Player(name=name, owner=owner, store=store, folder=folder, report=report)
+        await player.take_over()
         await ROLES[name.split("-")[0]](player)
 
 
@@ -208,13 +230,13 @@ def read_weights(path: str) -> list[int]:
     return json.loads(Path(path).read_text())
 
 
-def completion(version: PolicyVersion) -> Completion:
+def completion(version: PolicyVersion, lineage: Lineage) -> Completion:
     tokens = tuple(range(8))
     return Completion(
         prompt_token_ids=(7, 8, 9),
         token_ids=tokens,
         behaviour_logprobs=(-0.25,) * len(tokens),
-        version_spans=(VersionSpan(version, 0, len(tokens)),),
+        version_spans=(VersionSpan(version, 0, len(tokens), lineage),),
         text="hm",
         finish_reason=FinishReason.STOP,
     )

@@ -37,7 +37,7 @@ from azr.store.history import open_history
 from azr.store.private_server import PrivateServer, private_server
 from azr.store.sql_store import SqlStore
 
-PLAYERS = ("learner", "sampler-1", "sampler-2", "examiner-1", "examiner-2")
+PLAYERS = ("learner-1", "learner-2", "sampler-1", "sampler-2", "examiner-1", "examiner-2")
 KILL_WITHIN = 60
 """Transactions between two kills, at most."""
 CHECK_EVERY = 20
