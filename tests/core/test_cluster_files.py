@@ -88,6 +88,7 @@ def test_the_cloud_file_keeps_four_machines():
 def test_launched_machines_ask_for_the_token(name: str):
     [tree] = documents(name)
     assert ("~/.ray/auth_token", "~/.ray/auth_token") in tree["file_mounts"].items()
+    assert all(Path(remote).name in ("auth_token", ".pgpass") for remote in tree["file_mounts"])
     assert len(starts(name)) == 2
     assert all("RAY_AUTH_MODE=token" in command for command in starts(name))
 
