@@ -24,7 +24,7 @@ def notes_on(config: RunConfig, nodes: Sequence[NodePlan], *, idle: int) -> tupl
 
 def _on_sharing(nodes: Sequence[NodePlan]) -> Iterator[str]:
     machine = nodes[0].machine
-    if len(nodes) == 1 or any(node.machine is not machine for node in nodes):
+    if len(nodes) == 1 or any(node.machine.name != machine.name for node in nodes):
         return
     yield (
         f"{len(nodes)} nodes share the {counted(machine.cpus, 'core')} of {machine.name}:"
