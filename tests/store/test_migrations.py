@@ -1,3 +1,4 @@
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +9,13 @@ import sqlalchemy as sa
 from alembic import command
 
 from azr.errors import StoreError
+from azr.membership import ReplicaState
 from azr.store import SqlStore, migrate
 from azr.store.engine import Needs, Session, open_database
 from azr.store.models import Base
 from azr.store.views import VIEWS
-from azr.types import PolicyVersion
-from tests.store.store_play import config, one, select
+from azr.types import PolicyVersion, VersionSpan
+from tests.store.store_play import Player, config, one, select
 
 type Schema = dict[str, list[str]]
 
@@ -40,21 +42,17 @@ def schema(session: Session) -> Schema:
     """Columns and constraints of every table, in any order."""
     with session.transaction(PLAIN) as connection:
         look = sa.inspect(connection)
+        lists = (
+            look.get_multi_columns(),
+            look.get_multi_foreign_keys(),
+            look.get_multi_unique_constraints(),
+            look.get_multi_check_constraints(),
+            look.get_multi_indexes(),
+        )
+        keys = look.get_multi_pk_constraint()
         return {
-            table: sorted(
-                map(
-                    _words,
-                    (
-                        *look.get_columns(table),
-                        *look.get_foreign_keys(table),
-                        *look.get_unique_constraints(table),
-                        *look.get_check_constraints(table),
-                        *look.get_indexes(table),
-                        look.get_pk_constraint(table),
-                    ),
-                )
-            )
-            for table in look.get_table_names()
+            table: sorted(map(_words, (key, *(fact for of in lists for fact in of[None, table]))))
+            for (_, table), key in keys.items()
             if table != "alembic_version"
         }
 
@@ -138,6 +136,45 @@ async def test_a_run_of_the_first_version_is_continued(empty_url: str, session: 
     async with SqlStore.open(empty_url, run=config()) as store:
         version: PolicyVersion = await store.learner_version()
         assert (store.run_id, version) == (2, 4)
+
+
+async def test_a_run_survives_a_downgrade_without_its_lineages(url: str, begun: Session) -> None:
+    async with SqlStore.open(url, run=config()) as store:
+        player = Player(store)
+        await player.seed()
+        await store.recover(0)
+        rollout_id = await player.propose()
+        await store.register_node("n", name="n", machine="", address="", pid=1, duties=())
+        await store.record_replica("r", node_id="n", state=ReplicaState.HEALTHY, version=0)
+    assert spans(url) == [[0, 0, 4, 1]]
+    with begun.transaction(PLAIN) as connection:
+        migrate.downgrade(connection, "0003")
+    assert spans(url) == [[0, 0, 4]]  # what older programs read
+    async with SqlStore.open(url, run=config()) as store:
+        assert await store.learner_position() == (0, 0)
+        [rollout] = await store.lease_rollouts(owner="w", at_most=9)
+    assert rollout.rollout_id == rollout_id
+    assert rollout.completion.version_spans == (VersionSpan(0, 0, 4),)
+
+
+def test_a_run_that_made_a_step_in_an_older_version_is_playing(
+    empty_url: str, session: Session
+) -> None:
+    with session.transaction(PLAIN) as connection:
+        command.upgrade(migrate.alembic_config(connection), "0003")
+        connection.exec_driver_sql(
+            "insert into runs (name, config, learner_version, created_at)"
+            " values ('new', '{}', 0, 0), ('old', '{}', 3, 0)"
+        )
+        migrate.upgrade(connection)
+    phases = select(empty_url, "select name, phase, lineage from runs order by name")
+    assert phases == [("new", "seeding", 0), ("old", "playing", 0)]
+
+
+def spans(url: str) -> list[list[int]]:
+    """Those of the only rollout."""
+    found = one(url, "select version_spans from rollout_payload")
+    return json.loads(found) if isinstance(found, str) else found  # SQLite gives text
 
 
 def play_in_the_first_version(connection: sa.Connection) -> None:
