@@ -143,7 +143,10 @@ class Store(Protocol):
         ...
 
     async def put_rollout(self, admission: Admission, completion: Completion) -> int:
-        """Commit what was sampled as GENERATED and close the admission; idempotent."""
+        """Commit what was sampled as GENERATED and close the admission; idempotent.
+
+        Tokens of weights that were undone since count as stale as they are far from
+        the surviving ones (`azr.staleness.counted_version`)."""
         ...
 
     async def put_seed_rollout(
@@ -191,7 +194,10 @@ class Store(Protocol):
 
     async def claim_batch(self, *, version: PolicyVersion) -> Batch | None:
         """Drop READY rows older than the bound as STALE; then claim a batch
-        (`azr.quota.batch_rows` of each cell, oldest first) or nothing at all."""
+        (`azr.quota.batch_rows` of each cell, oldest first) or nothing at all.
+
+        This, `commit_step` and `mark_durable` raise FencedError once another learner
+        has gone back to a checkpoint."""
         ...
 
     async def commit_step(

@@ -76,6 +76,16 @@ DAMAGE = {
     "a proposal counts the attempts that measured it": "update rollout"
     " set num_measured = num_measured + 1 where num_measured is not null",
     "a staleness is no smaller than zero": "update batch_row set staleness = -1",
+    "no row that may be trained on is of a version to come": "update runs"
+    " set lineage = 1, learner_version = 0",
+    "the run is of its newest lineage": "update runs set lineage = 3",
+    "the versions that a replica proves only grow": "insert into replica_proof (run_id, replica,"
+    " node_id, version, fingerprint, accepted, created_at)"
+    " values (1, 'r', 'n', 5, '', true, 0), (1, 'r', 'n', 4, '', true, 0)",
+    "a node that is over holds no lease": "insert into node (node_id, run_id, name, machine,"
+    " address, pid, duties, state, lineage, started_at, seen_at)"
+    " values ('n', 1, 'n', '', '', 1, '[]', 'fenced', 0, 0, 0);"
+    " update rollout set owner = 'n', lease_until = 9e9 where state = 'generated'",
     "surviving policy versions have no gaps and end at the learner's": "update runs"
     " set learner_version = 7",
     "the schema is this version's": "drop view v_lineage",
@@ -86,7 +96,7 @@ DAMAGE = {
 @pytest.mark.parametrize("name", list(DAMAGE))
 def test_damage_is_found_and_named(azr: Azr, run_dir: Path, name: str) -> None:
     with opened(run_dir) as connection:
-        connection.execute(DAMAGE[name].replace("TRAINED", TRAINED))
+        connection.executescript(DAMAGE[name].replace("TRAINED", TRAINED))
     assert name in broken(azr, run_dir)
 
 
