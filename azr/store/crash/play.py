@@ -2,7 +2,7 @@
 
 Samplers lease and put, examiners lease and complete, learners claim and commit. Of
 several learners, one that starts takes over from whichever was learning; that one is
-fenced, and waits to be killed. Each process is a node: its next life fences the last.
+fenced, and ends. Each process is a node: its next life fences the last.
 The "weights" are the list of rollouts that they learned from, so that what they saw
 can be compared with what the database remembers. What the store has acknowledged is
 written to a journal first of all, because it must be found again.
@@ -141,9 +141,9 @@ class Player:
                 )
 
     async def learn(self) -> None:
+        """Until another learner takes over: then this one ends, to be started again."""
         with suppress(FencedError):
             await self._learn()
-        await anyio.sleep_forever()
 
     async def _learn(self) -> None:
         version, weights = await self._recover()
