@@ -12,7 +12,8 @@ from pathlib import Path
 from actors import driver
 from azr import config_files
 from azr.config import RunConfig
-from azr.progress import CPU_SECONDS_METRIC, SilentView
+from azr.placement import Where
+from azr.progress import CPU_SECONDS_METRIC, SAMPLED_TOKENS_METRIC, SilentView
 from azr.report.history import History, read_history
 from azr.report.summary import busy_share, seconds_per_step
 from azr.run_directory import RunDirectory, locked
@@ -47,7 +48,7 @@ def _measure(config: RunConfig, run_dir: Path) -> PipelineFigures:
     directory = RunDirectory(run_dir)
     with locked(directory):
         config_files.write(config, directory.config)
-        driver.run(config, run_dir=run_dir, view=SilentView())
+        driver.run(config, run_dir=run_dir, where=Where(), view=SilentView())
     return figures(read_history(of_directory(directory)))
 
 
@@ -58,7 +59,7 @@ def figures(history: History) -> PipelineFigures:
         raise ValueError("a pipeline is measured between two learner steps or more")
     seconds = steps[-1].committed_at - steps[0].committed_at
     first, last = steps[0].metrics, steps[-1].metrics
-    sampled = last["engine/sampled_tokens"] - first["engine/sampled_tokens"]
+    sampled = last[SAMPLED_TOKENS_METRIC] - first[SAMPLED_TOKENS_METRIC]
     trained = sum(history.staleness.values())
     staleness = sum(lag * count for lag, count in history.staleness.items())
     return PipelineFigures(

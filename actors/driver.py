@@ -1,104 +1,255 @@
-"""The driver of `azr run`: starts the nodes, shows progress from SQL, and stops them.
+"""The driver of `azr run`: plans, starts the fleet, shows progress from SQL, and stops.
 
-It holds no state of the run. Ctrl-C drains (finish what is held, checkpoint); a
-second one aborts. If the driver is killed its node goes with it, and the run
-directory is all that is needed to go on.
+It holds no state of the run. Ctrl-C drains (finish what is held, checkpoint); a second
+one aborts. On a private Ray everything goes with the driver if it is killed, and the run
+directory is all that is needed to go on; on a cluster the run plays on, and `azr attach`
+follows it again.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
+import anyio
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError
 
-from actors.cluster import local_ray, start_node
+from actors.cluster import clear_away, fleet_name, kill_all, named_actor, named_machines
+from actors.fleet import NodeReport
+from actors.fleet_actor import FleetActor, Outcome
+from actors.ray_session import joined_ray
 from actors.watch import RunWatch
 from azr.config import RunConfig
-from azr.errors import AzrError, NodeError
+from azr.errors import NodeError
+from azr.membership import LIVING
+from azr.placement import Plan, Where, place
+from azr.placement.resize import resize
 from azr.progress import RunSummary, RunView
 from azr.run_directory import RunDirectory
+from azr.store import SqlStore
 from azr.store.locate import of_directory
-from azr.types import PolicyVersion
 
 REFRESH_SECONDS = 0.5
+FLEET_SECONDS = 60.0
+"""For Ray to start a fleet again whose process died."""
+
+
+def plan_of(config: RunConfig, where: Where) -> Plan:
+    """Who would do what. Joins Ray for its machines; starts nothing. Raises ConfigError."""
+    with joined_ray(where.ray_address):
+        return _planned(config, where)
 
 
 def run(
-    config: RunConfig, *, run_dir: Path, nodes: int = 1, view: RunView, resume: bool = False
+    config: RunConfig,
+    *,
+    run_dir: Path,
+    where: Where,
+    view: RunView,
+    resume: bool = False,
+    detach: bool = False,
 ) -> RunSummary:
     """Play until the last step or Ctrl-C; `resume` continues what the directory holds.
 
-    Raises AzrError for expected failures, KeyboardInterrupt after a second Ctrl-C.
+    With `detach`, on a cluster, return once the fleet is up. Raises AzrError for expected
+    failures, KeyboardInterrupt after a second Ctrl-C.
     """
-    if nodes != 1:
-        raise NodeError(
-            f"--nodes {nodes} is not supported yet: this version runs one node",
-            hint="Leave --nodes out.",
-        )
     started = time.monotonic()
     directory = RunDirectory(run_dir)
-    with local_ray():
+    with joined_ray(where.ray_address):
+        _check_idle(directory)
+        plan = _planned(config, where)
         view.note("continuing the run" if resume else "starting: vLLM, the jails and the learner")
         watch = RunWatch(database=of_directory(directory), view=view)
         watch.begin()
-        node = start_node(config, directory)
-        with _interrupts(node, view) as interrupts:
-            version = _follow(node, watch)
+        anyio.run(_take_over, config, directory)
+        _write_address(directory, where)
+        fleet = _start_fleet(config, directory, plan)
+        if detach:
+            return _summary(directory, config, watch, started, Outcome(watch.first_step))
+        try:
+            with _interrupts(fleet, view, drains=True) as interrupts:
+                outcome = _follow(fleet, watch)
+        except KeyboardInterrupt:
+            kill_all(directory)
+            raise
+        clear_away(directory)
         watch.refresh(now=True)
+    if outcome.error is not None:
+        raise outcome.error
+    return _summary(directory, config, watch, started, outcome, interrupted=interrupts.count > 0)
+
+
+def attach(directory: RunDirectory, config: RunConfig, *, view: RunView) -> RunSummary:
+    """Follow a run that plays on a cluster; Ctrl-C only looks away. Raises NodeError."""
+    started = time.monotonic()
+    with _fleet_of(directory) as fleet:
+        watch = RunWatch(database=of_directory(directory), view=view)
+        watch.begin()
+        with _interrupts(fleet, view, drains=False):
+            outcome = _follow(fleet, watch)
+        watch.refresh(now=True)
+    if outcome.error is not None:
+        raise outcome.error
+    return _summary(directory, config, watch, started, outcome)
+
+
+def stop(directory: RunDirectory, *, wait_seconds: float) -> bool:
+    """Drain a run that plays on a cluster; whether it ended in this time. Raises NodeError."""
+    with _fleet_of(directory) as fleet:
+        ray.get(fleet.drain.remote())
+        return ray.get(fleet.outcome.remote(wait_seconds)) is not None
+
+
+def scale(directory: RunDirectory, config: RunConfig, nodes: int) -> Plan:
+    """Have so many nodes from now on, the learner's among them. Raises NodeError, ConfigError."""
+    with _fleet_of(directory) as fleet:
+        machines = list(named_machines().values())
+        played: Plan = ray.get(fleet.plan.remote())
+        plan = resize(played, config, machines, nodes, run_directory_shared=True)
+        ray.get(fleet.scale.remote(plan))
+        return plan
+
+
+def report(directory: RunDirectory) -> list[NodeReport]:
+    """The nodes of a run that plays on a cluster. Raises NodeError if it does not."""
+    with _fleet_of(directory) as fleet:
+        return ray.get(fleet.report.remote())
+
+
+def _check_idle(directory: RunDirectory) -> None:
+    """Raise NodeError if the cluster plays this run already."""
+    with contextlib.suppress(ValueError):
+        named_actor(fleet_name(directory))
+        raise NodeError(
+            f"the run in {directory.root} plays on this cluster already",
+            hint=f"`azr attach {directory.root}` follows it, `azr stop {directory.root}` ends it.",
+        )
+
+
+def _planned(config: RunConfig, where: Where) -> Plan:
+    machines = list(named_machines().values())
+    return place(config, machines, where.nodes, run_directory_shared=True)
+
+
+async def _take_over(config: RunConfig, directory: RunDirectory) -> None:
+    """Give up every node of an earlier start: the lock on the directory says they are gone."""
+    url = config.store.url or f"sqlite:///{directory.database}"
+    async with SqlStore.open(url, run=config) as store:
+        for node in await store.nodes():
+            if node.state in LIVING:
+                await store.fence(node.node_id, "the run was started again")
+
+
+def _start_fleet(config: RunConfig, directory: RunDirectory, plan: Plan) -> ActorHandle:
+    placed: Any = ray.remote(FleetActor).options(
+        name=fleet_name(directory),
+        lifetime="detached",
+        num_cpus=0,
+        max_restarts=-1,
+        max_concurrency=16,
+    )
+    return placed.remote(config, directory.root.absolute(), plan)
+
+
+def _follow(fleet: ActorHandle, watch: RunWatch) -> Outcome:
+    """Show progress until the run has ended."""
+    unreachable_since = 0.0
+    while True:
+        try:
+            outcome = ray.get(fleet.outcome.remote(REFRESH_SECONDS))
+            unreachable_since = 0.0
+        except RayActorError as error:  # Ray starts it again
+            unreachable_since = unreachable_since or time.monotonic()
+            if time.monotonic() - unreachable_since > FLEET_SECONDS:
+                raise NodeError(f"the run's fleet is gone: {error}") from None
+            time.sleep(REFRESH_SECONDS)
+            outcome = None
+        if outcome is not None:
+            return outcome
+        watch.refresh()
+
+
+@contextmanager
+def _fleet_of(directory: RunDirectory) -> Generator[ActorHandle]:
+    with joined_ray(_address(directory)):
+        try:
+            yield named_actor(fleet_name(directory))
+        except ValueError:
+            raise NodeError(
+                f"nothing plays the run in {directory.root} now",
+                hint=f"`azr run --resume {directory.root}` continues it.",
+            ) from None
+
+
+def _write_address(directory: RunDirectory, where: Where) -> None:
+    directory.cluster.write_text(json.dumps({"ray_address": where.ray_address}), encoding="utf-8")
+
+
+def _address(directory: RunDirectory) -> str:
+    """Of the cluster that plays the run. Raises NodeError if it plays in its driver's Ray."""
+    try:
+        address = json.loads(directory.cluster.read_text(encoding="utf-8"))["ray_address"]
+    except FileNotFoundError:
+        address = ""
+    if not address:
+        raise NodeError(
+            f"the run in {directory.root} does not play on a Ray cluster",
+            hint="A run without --ray-address belongs to its own `azr run`: stop it with Ctrl-C.",
+        )
+    return address
+
+
+def _summary(
+    directory: RunDirectory,
+    config: RunConfig,
+    watch: RunWatch,
+    started: float,
+    outcome: Outcome,
+    *,
+    interrupted: bool = False,
+) -> RunSummary:
     return RunSummary(
         run_dir=directory.root,
         first_step=watch.first_step,
-        last_step=version,
+        last_step=outcome.version,
         total_steps=config.run.steps,
         elapsed_seconds=time.monotonic() - started,
-        interrupted=interrupts.count > 0,
+        interrupted=interrupted,
     )
-
-
-def _follow(node: ActorHandle, watch: RunWatch) -> PolicyVersion:
-    """Show progress until the node returns the version that it reached."""
-    outcome = node.run.remote()
-    while not ray.wait([outcome], timeout=REFRESH_SECONDS)[0]:
-        watch.refresh()
-    try:
-        return ray.get(outcome)
-    except RayTaskError as error:
-        if isinstance(error.cause, AzrError):
-            raise error.cause from None
-        raise
-    except RayActorError as error:
-        raise NodeError(f"the node's process died: {error}") from None
 
 
 @dataclass(eq=False)
 class _Interrupts:
-    """Ctrl-C, counted: once drains, twice aborts."""
+    """Ctrl-C, counted: once drains, twice aborts; of an onlooker the first one leaves."""
 
-    node: ActorHandle
+    fleet: ActorHandle
     view: RunView
+    drains: bool
     count: int = 0
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.count += 1
-        if self.count > 1:
-            ray.kill(self.node)
+        if self.count > 1 or not self.drains:
             raise KeyboardInterrupt
         self.view.note("stopping: finishing held work and writing a checkpoint (Ctrl-C aborts)")
-        self.node.drain.remote()
+        self.fleet.drain.remote()
 
 
 @contextmanager
-def _interrupts(node: ActorHandle, view: RunView) -> Generator[_Interrupts]:
-    handler = _Interrupts(node, view)
-    previous = {
+def _interrupts(fleet: ActorHandle, view: RunView, *, drains: bool) -> Generator[_Interrupts]:
+    handler = _Interrupts(fleet, view, drains)
+    previous: dict[signal.Signals, Callable[..., Any] | int | None] = {
         number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:

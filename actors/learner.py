@@ -41,6 +41,8 @@ class LearnActor:
     """Totals of the node (tokens sampled, busy seconds), recorded with every step."""
     on_step: OnStep
     play_time: PlayTime
+    attend: Callable[[], Awaitable[None]]
+    """Looks after the replicas while there is nothing to learn from."""
     finished: bool = False
     """The run came to its own end: its steps or its time are used up."""
     _durable: PolicyVersion = -1
@@ -51,6 +53,7 @@ class LearnActor:
         while not self.drain.requested and not self._is_over:
             ticket = self.wakeups.ticket(Topic.READY)
             waiting_since = time.monotonic()
+            await self.attend()
             batch = await self.store.claim_batch(version=self.clock.learner)
             if batch is None:
                 await ticket.wait()

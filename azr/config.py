@@ -267,6 +267,24 @@ class StoreSection(Section):
     logprob_dtype: Literal["float32", "float16"] = "float32"
 
 
+class ClusterSection(Section):
+    """How the nodes of a run are watched, and started again."""
+
+    heartbeat_seconds: Seconds = 2.0
+    """How often a node says that it lives, and hears whether it was given up."""
+    silent_seconds: Seconds = 30.0
+    """A node that answers nothing for so long is given up: its work returns, and a new one
+    is started in its place."""
+    restart_limit: Positive = 5
+    """Restarts of one node, or of one part of it, within the window; one more ends the run."""
+    restart_window_seconds: Seconds = 600.0
+    restart_pause_seconds: Seconds = 1.0
+    """Before the first restart; doubles with every further one in the window."""
+    longest_pause_seconds: Seconds = 60.0
+    drain_seconds: Seconds = 120.0
+    """How long a draining node may take, its checkpoint included, before it is killed."""
+
+
 class RunConfig(Section):
     """A whole run; `azr run CONFIG` resolves a preset and overrides into one."""
 
@@ -279,6 +297,7 @@ class RunConfig(Section):
     actors: ActorSection = ActorSection()
     evaluation: EvaluationSection = EvaluationSection()
     store: StoreSection = StoreSection()
+    cluster: ClusterSection = ClusterSection()
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Self:

@@ -86,7 +86,7 @@ class LearnerError(AzrError):
 
 
 class NodeError(AzrError):
-    hint = "See logs/node.log in the run directory; `azr run --resume DIR` continues."
+    hint = "See logs/ in the run directory; `azr run --resume DIR` continues."
 
 
 class StoreError(AzrError):

@@ -8,7 +8,7 @@ a task group.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from azr.types import (
@@ -90,13 +90,34 @@ class Learner(Protocol):
 class WeightChannel(Protocol):
     """Brings the learner's weights to every replica, in flight."""
 
-    async def publish(self, version: PolicyVersion) -> Mapping[str, float]:
+    @property
+    def names(self) -> set[str]:
+        """Replicas that a publication goes to."""
+        ...
+
+    async def publish(
+        self, version: PolicyVersion, *, only: Collection[str] = ()
+    ) -> Mapping[str, float]:
         """Send the learner's current weights to every replica as `version` and
         prove each (fingerprint, lag-0 canary). Generation pauses only to swap.
+        With `only`, to the replicas of these names.
 
         Returns measurements in seconds and nats. Raises WeightSyncError if no
         replica is left eligible; a replica that failed serves nothing.
         """
+        ...
+
+
+class Roll(Protocol):
+    """Who samples for the run, as far as the learner's node can know."""
+
+    async def reconcile(self) -> set[str]:
+        """Have the weight channel admit who has come and dismiss who has gone; the names
+        that were admitted, and have yet to be brought to the learner's version."""
+        ...
+
+    async def record(self, version: PolicyVersion) -> None:
+        """Write down what every replica is worth since the publication of `version`."""
         ...
 
 

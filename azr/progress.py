@@ -16,6 +16,8 @@ from azr.types import Cell, DropReason, TaskType
 BUSY_SECONDS_METRIC = "engine/busy_seconds"
 """Recorded with every learner step: seconds so far in which vLLM had a request in
 flight, since its process began."""
+SAMPLED_TOKENS_METRIC = "engine/sampled_tokens"
+"""Recorded with every learner step: tokens sampled so far."""
 CPU_SECONDS_METRIC = "node/cpu_seconds"
 """Recorded with every learner step: CPU time so far of the node and all that it started."""
 

@@ -6,6 +6,8 @@ checkpoints/    the newest steps: weights in Hugging Face format, optimizer, man
 metrics.jsonl   one line per learner step
 logs/           one file per process
 report/         index.html, report.md and the plots
+postgres/       the data of the run's own server, if several nodes were given no database
+cluster.json    where the run plays, for `azr attach`, `azr stop` and `azr scale`
 lock            held by the driver while it runs
 """
 
@@ -55,6 +57,14 @@ class RunDirectory:
     @property
     def report(self) -> Path:
         return self.root / "report"
+
+    @property
+    def postgres(self) -> Path:
+        return self.root / "postgres"
+
+    @property
+    def cluster(self) -> Path:
+        return self.root / "cluster.json"
 
     @property
     def lock(self) -> Path:

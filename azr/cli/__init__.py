@@ -10,6 +10,7 @@ import typer
 
 from azr.cli import (
     bench,
+    cluster,
     config,
     db,
     diagnose,
@@ -49,6 +50,9 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(status.status)
+app.command()(cluster.attach)
+app.command()(cluster.stop)
+app.command()(cluster.scale)
 app.command()(report.report)
 app.command()(diagnose.diagnose)
 app.command("eval")(eval.evaluate)

@@ -15,9 +15,11 @@ from azr.cli.errors import EXIT_REFUSED
 from azr.cli.history_options import DatabaseArgument, RunOption
 from azr.cli.output import Form, console, emit, table
 from azr.errors import RunDirectoryError, StoreError
+from azr.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from azr.store.locate import Located
+    from azr.store.managed_server import ManagedServer
 
 ABOUT = """Look after a run's database: check, export, browse.
 
@@ -29,6 +31,7 @@ Examples:
   azr db crash-test --url postgresql
 """
 DEFAULT_PORT = 8001
+RunDirArgument = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's directory.")]
 DEFAULT_KEPT_STEPS = 20
 
 app = typer.Typer(help=ABOUT, no_args_is_help=True, rich_markup_mode=None)
@@ -54,6 +57,47 @@ def upgrade(database: DatabaseArgument = None) -> None:
         typer.echo(f"already at revision {after}")
     else:
         typer.echo(f"upgraded from revision {before} to {after}")
+
+
+@app.command("up")
+def up(run_dir: RunDirArgument) -> None:
+    """Start a run's own PostgreSQL server, to read its history; `azr db down` stops it.
+
+    \b
+    Examples:
+      azr db up runs/NAME
+    """
+    server = _own_server(run_dir)
+    server.start(detached=True)
+    typer.echo(f"{server.url}\nstop it with: azr db down {run_dir}")
+
+
+@app.command("down")
+def down(run_dir: RunDirArgument) -> None:
+    """Stop a run's own PostgreSQL server.
+
+    \b
+    Examples:
+      azr db down runs/NAME
+    """
+    server = _own_server(run_dir)
+    if not server.is_running:
+        typer.echo("it does not run")
+        return
+    server.stop()
+    typer.echo("stopped")
+
+
+def _own_server(run_dir: Path) -> ManagedServer:
+    from azr.store.managed_server import ManagedServer
+
+    folder = RunDirectory(run_dir).existing().postgres
+    if not folder.is_dir():
+        raise RunDirectoryError(
+            f"the run in {run_dir} has no server of its own",
+            hint="Only runs of several nodes that were given no --db have one.",
+        )
+    return ManagedServer(folder)
 
 
 @app.command("check")

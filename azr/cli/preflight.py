@@ -26,13 +26,11 @@ FIXED_MIB = 256
 """Logs, the report, and the database's write-ahead log."""
 
 
-def check_run(config: RunConfig, directory: RunDirectory, *, resume: bool, nodes: int) -> None:
-    """Raise the AzrError of the first thing that this run would fail on."""
-    if nodes > 1:
-        raise ConfigError(
-            f"--nodes {nodes} is not supported yet: this version plays on one node",
-            hint="Leave --nodes out.",
-        )
+def check_run(config: RunConfig, directory: RunDirectory, *, resume: bool) -> None:
+    """Raise the AzrError of the first thing that this run would fail on.
+
+    Whether the nodes can be placed is checked by the driver, which knows the machines.
+    """
     from azr.engine.model_check import check_model
     from azr.model_path import resolve_model
 

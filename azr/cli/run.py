@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +13,12 @@ from rich.console import Console
 from azr import config_files
 from azr.cli.errors import EXIT_INTERRUPTED
 from azr.cli.live import duration, view_for
+from azr.cli.own_database import own_database
 from azr.cli.preflight import check_run
 from azr.config import RunConfig
 from azr.errors import ConfigError
+from azr.placement import Plan, Where, place
+from azr.placement.where import this_machine
 from azr.progress import RunSummary
 from azr.run_directory import RUNS_FOLDER, RunDirectory, locked
 
@@ -40,6 +44,15 @@ def run(
         typer.Option(min=0, help="Minutes of self-play, if the steps last longer: run.minutes."),
     ] = None,
     nodes: Annotated[int, typer.Option(min=1, help="Node runtimes to spread the run over.")] = 1,
+    ray_address: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            envvar="RAY_ADDRESS",
+            help="A Ray cluster to play on.  [default: a private one on this machine]",
+            show_default=False,
+        ),
+    ] = "",
     run_dir: Annotated[
         Path | None,
         typer.Option(help="Where the run leaves its files.  [default: runs/CONFIG-TIME]"),
@@ -52,6 +65,14 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="Continue the run in DIR from its last checkpoint."),
     ] = None,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print who would do what where, and stop.")
+    ] = False,
+    detach: Annotated[
+        bool,
+        typer.Option("--detach", help="On a cluster: leave once it plays; see `azr attach`."),
+    ] = False,
 ) -> None:
     """Play Absolute Zero: propose, validate, solve and learn, all at once.
 
@@ -65,6 +86,8 @@ def run(
       azr run tiny-cpu --set learner.max_staleness=0 --set run.seed=7
       azr run base --set run.model=/models/Qwen2.5-Coder-3B
       azr run --db postgresql://me@server/azr     a database for several runs and nodes
+      azr run --nodes 4 --dry-run                 who would do what on this machine
+      azr run --nodes 4 --ray-address head:6379 --db postgresql://me@server/azr
       azr run --resume runs/tiny-cpu-20260102-030405
     """
     all_overrides = [*(overrides or []), *_shortcuts(steps=steps, minutes=minutes, db=db)]
@@ -81,11 +104,18 @@ def run(
         directory = RunDirectory(resume)
         resolved = config_files.load(directory.existing().config, all_overrides)
     console = Console()
-    check_run(resolved, directory, resume=resume is not None, nodes=nodes)
-    with locked(directory):
+    where = Where(nodes=nodes, ray_address=ray_address)
+    plan = _planned(resolved, where)
+    if dry_run:
+        typer.echo(plan.table())
+        return
+    check_run(resolved, directory, resume=resume is not None)
+    with locked(directory), own_database(resolved, directory, where, detach=detach) as resolved:
+        resolved = _named(resolved, directory)
         config_files.write(resolved, directory.config)
         try:
-            summary = _play(resolved, directory, console, resume=resume is not None, nodes=nodes)
+            start = _Start(where=where, resume=resume is not None, detach=detach)
+            summary = _play(resolved, directory, console, start)
         except KeyboardInterrupt:
             typer.echo(f"aborted: azr run --resume {directory.root} continues", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -93,8 +123,26 @@ def run(
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
+def _planned(config: RunConfig, where: Where) -> Plan:
+    """Who would do what. Raises ConfigError for what cannot work."""
+    if not where.is_cluster:
+        return place(config, [this_machine()], where.nodes, run_directory_shared=True)
+    from actors import driver
+
+    return driver.plan_of(config, where)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """How a run is begun."""
+
+    where: Where
+    resume: bool
+    detach: bool
+
+
 def _play(
-    config: RunConfig, directory: RunDirectory, console: Console, *, resume: bool, nodes: int
+    config: RunConfig, directory: RunDirectory, console: Console, start: _Start
 ) -> RunSummary:
     """Run to the end or to Ctrl-C, then say what came of it."""
     from actors import driver
@@ -112,9 +160,21 @@ def _play(
     if warning:
         say(warning)
     with view_for(console) as view:
-        summary = driver.run(config, run_dir=directory.root, resume=resume, nodes=nodes, view=view)
+        summary = driver.run(
+            config,
+            run_dir=directory.root,
+            where=start.where,
+            resume=start.resume,
+            detach=start.detach,
+            view=view,
+        )
+    if start.detach:
+        say(f"it plays on: azr attach {directory.root} follows it, azr stop ends it")
+        return summary
     say("\n" + terminal_summary(build(directory)))
     say(f"database: {of_directory(directory)}")
+    if directory.postgres.is_dir():
+        say(f"its server stops now: azr db up {directory.root} starts it for reading")
     say(f"elapsed: {duration(summary.elapsed_seconds)}")
     if not summary.finished:
         say(f"stopped at step {summary.last_step}: azr run --resume {directory.root} continues")

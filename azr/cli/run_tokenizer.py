@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from azr.config import RunConfig
-from azr.errors import AzrError, ModelError
+from azr.errors import AzrError
 from azr.judging import Fits
 
 if TYPE_CHECKING:
@@ -32,11 +32,7 @@ def prompt_limit(config: RunConfig) -> Fits:
 
 
 def _tokenizer(config: RunConfig) -> Tokenizer:
-    from tokenizers import Tokenizer
-
+    from azr.engine.tokenizer import load_tokenizer
     from azr.model_path import resolve_model
 
-    file = resolve_model(config.run.model) / "tokenizer.json"
-    if not file.is_file():
-        raise ModelError(f"{file} is not on this machine")
-    return Tokenizer.from_file(str(file))
+    return load_tokenizer(resolve_model(config.run.model))

@@ -9,6 +9,7 @@ from vllm import RequestOutput, SamplingParams
 from vllm.outputs import CompletionOutput
 from vllm.sampling_params import RequestOutputKind
 
+from azr.engine.weight_label import labelled_span
 from azr.errors import EngineError
 from azr.types import Completion, FinishReason, SamplingRequest, VersionSpan
 
@@ -112,7 +113,7 @@ def to_sampled(output: RequestOutput) -> Sampled:
         prompt_token_ids=output.prompt_token_ids or (),
         token_ids=sampled.token_ids,
         logprobs=_sampled_logprobs(sampled),
-        version_spans=tuple(VersionSpan(int(span.version), span.start, span.end) for span in spans),
+        version_spans=tuple(labelled_span(span.version, span.start, span.end) for span in spans),
         finish_reason=sampled.finish_reason,
     )
 

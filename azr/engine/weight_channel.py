@@ -10,7 +10,7 @@ are merely stale; without it both look like off-policy data.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -21,6 +21,7 @@ from azr.engine.concurrently import concurrently
 from azr.engine.weight_group import WeightGroup, farewell
 from azr.engine.weight_ports import LearnerLink, WeightReplica
 from azr.errors import EngineError, WeightSyncError
+from azr.membership import ReplicaState
 from azr.types import PolicyVersion, ReplicaProof
 
 log = logging.getLogger(__name__)
@@ -49,10 +50,13 @@ class GlooWeightChannel:
         canary: Sequence[Sequence[int]],
         record: RecordProof,
         workers_per_replica: int | None = None,
+        lineage: int = 0,
     ) -> None:
         """`canary` are token sequences; `record` stores every proof, accepted or not.
 
         Without data parallelism a replica has `engine.tensor_parallel` workers.
+        `lineage` counts how often the run went back to a checkpoint; replicas keep it
+        beside the versions that come through this channel.
         """
         self._learner = learner
         self._group = WeightGroup(
@@ -60,13 +64,35 @@ class GlooWeightChannel:
             replicas,
             engine=engine,
             workers_per_replica=workers_per_replica or engine.tensor_parallel,
+            lineage=lineage,
         )
         self._tolerance_nats = engine.canary_tolerance_nats
         self._canary = canary
         self._record = record
+        self._standings: dict[str, ReplicaState] = {
+            replica.name: ReplicaState.STARTING for replica in replicas
+        }
 
-    async def publish(self, version: PolicyVersion) -> Mapping[str, float]:
-        """See `azr.ports.WeightChannel`.
+    def admit(self, replica: WeightReplica) -> None:
+        """Count a replica in from the next publication on."""
+        self._group.admit(replica)
+        self._standings[replica.name] = ReplicaState.STARTING
+
+    def dismiss(self, name: str, cause: str) -> None:
+        """Count a replica out whose node is known to be gone."""
+        self._group.dismiss(name, cause)
+        if name in self._standings:
+            self._standings[name] = ReplicaState.DEAD
+
+    @property
+    def names(self) -> set[str]:
+        """Replicas that the next publication goes to."""
+        return {replica.name for replica in self._group.replicas}
+
+    async def publish(
+        self, version: PolicyVersion, *, only: Collection[str] = ()
+    ) -> Mapping[str, float]:
+        """See `azr.ports.WeightChannel`; with `only`, to the replicas of these names.
 
         A replica whose proof fails gets everything once more, then serves nothing
         until a later version proves it. One that could not receive is also retried,
@@ -81,18 +107,23 @@ class GlooWeightChannel:
             LearnerError: the learner's process is gone.
         """
         started = anyio.current_time()
-        sent, switches = await self._update(self._group.replicas, version)
-        proved = _accepted(switches)
-        behind = [replica for replica in self._group.replicas if replica.name not in proved]
-        if behind:
-            try:
-                _, again = await self._update(behind, version)
+        addressed = [r for r in self._group.replicas if not only or r.name in only]
+        switches: list[_Switch] = []
+        proved: dict[str, _Switch] = {}
+        behind: list[WeightReplica] = []
+        try:
+            sent, switches = await self._update(addressed, version)
+            proved = _accepted(switches)
+            behind = [r for r in addressed if r in self._group.replicas and r.name not in proved]
+            if behind:
+                again = await self._again(behind, version)
                 switches += again
                 proved |= _accepted(again)
-            finally:
-                suspects = {s.replica.name: s.replica for s in switches}
-                for name in suspects.keys() - proved.keys():
-                    await farewell(suspects[name].refuse, f"policy v{version} was not proved")
+        finally:
+            suspects = {s.replica.name: s.replica for s in switches if s.replica.name not in proved}
+            for suspect in suspects.values():
+                await farewell(suspect.refuse, f"policy v{version} was not proved")
+            self._take_stock(addressed, proved.keys(), suspects.keys())
         if not proved:
             raise WeightSyncError(f"no replica proved policy v{version}")
         return {
@@ -104,6 +135,30 @@ class GlooWeightChannel:
             "proved": float(len(proved)),
             "resent": float(len(behind)),
         }
+
+    @property
+    def standings(self) -> Mapping[str, ReplicaState]:
+        """Of every replica that was ever admitted, after the latest publication."""
+        return dict(self._standings)
+
+    def cause(self, name: str) -> str:
+        """Why a dead replica is dead; empty for others."""
+        return self._group.lost.get(name, "")
+
+    def _take_stock(
+        self, addressed: Sequence[WeightReplica], proved: Collection[str], suspects: Collection[str]
+    ) -> None:
+        for replica in addressed:
+            # What served before a failed broadcast serves on; what never did, does not yet.
+            old = self._standings[replica.name]
+            serves = old not in (ReplicaState.STARTING, ReplicaState.SUSPECT)
+            state = ReplicaState.STALE if serves else old
+            if replica.name in proved:
+                state = ReplicaState.HEALTHY
+            elif replica.name in suspects:
+                state = ReplicaState.SUSPECT
+            self._standings[replica.name] = state
+        self._standings |= dict.fromkeys(self._group.lost, ReplicaState.DEAD)
 
     async def _update(
         self, replicas: Sequence[WeightReplica], version: PolicyVersion
@@ -129,6 +184,17 @@ class GlooWeightChannel:
 
         switches = await concurrently(switch, members)
         return sent, [switch for switch in switches if switch is not None]
+
+    async def _again(
+        self, behind: Sequence[WeightReplica], version: PolicyVersion
+    ) -> list[_Switch]:
+        """A second broadcast, to those that need it; if it fails, the others serve on."""
+        try:
+            _, switches = await self._update(behind, version)
+        except WeightSyncError as error:
+            log.warning("replicas were left behind", extra={"cause": str(error)})
+            return []
+        return switches
 
     async def _prove(
         self, replica: WeightReplica, version: PolicyVersion, expected: list[list[float]]

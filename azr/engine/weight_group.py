@@ -37,12 +37,16 @@ class WeightGroup:
         *,
         engine: EngineSection,
         workers_per_replica: int,
+        lineage: int,
     ) -> None:
         self.replicas = list(replicas)
         """Those that are not lost."""
+        self.lost: dict[str, str] = {}
+        """Why each that was lost is, by name; one that is admitted again is forgotten."""
         self._learner = learner
         self._engine = engine
         self._workers = workers_per_replica
+        self._lineage = lineage
         # The learner's store may have served an earlier channel, and keys of a finished
         # epoch point to sockets that are gone: start where nobody has been.
         self._epoch = secrets.randbelow(1 << 30)
@@ -69,10 +73,23 @@ class WeightGroup:
                 failure = error
         raise WeightSyncError(f"the weights could not be sent: {failure}")
 
+    def admit(self, replica: WeightReplica) -> None:
+        """Count a replica in, in place of another one of its name."""
+        self.replicas = [other for other in self.replicas if other.name != replica.name]
+        self.replicas.append(replica)
+        self.lost.pop(replica.name, None)
+
+    def dismiss(self, name: str, cause: str) -> None:
+        """Count a replica out whose node is gone; it is told nothing."""
+        if any(replica.name == name for replica in self.replicas):
+            self.replicas = [other for other in self.replicas if other.name != name]
+            self.lost[name] = cause
+
     async def lose(self, replica: WeightReplica, error: EngineError) -> None:
         """Leave a replica out from now on. If it still lives, it serves nothing."""
         log.error("replica lost", extra={"replica": replica.name, "cause": str(error)})
         self.replicas = [other for other in self.replicas if other is not replica]
+        self.lost[replica.name] = str(error)
         await farewell(replica.refuse, "it missed a weight update")
 
     async def _gather(self, replicas: Sequence[WeightReplica]) -> tuple[list[WeightReplica], bool]:
@@ -96,6 +113,7 @@ class WeightGroup:
             **await self._bounded(self._learner.rendezvous_info),
             "world_size": self._world_size(members),
             "epoch": self._epoch,
+            "lineage": self._lineage,
             "timeout_seconds": self._engine.update_timeout_seconds,
         }
 

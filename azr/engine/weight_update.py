@@ -7,7 +7,7 @@ not know which one they have:
     begin()           the sender is about to send; returns at once
     deliver(payload)  what the sender exported instead (IPC only)
     arrived()         everything is here; raises while the old weights are untouched
-    apply(version)    the new weights are in the model, and generation is paused
+    apply(label)      the new weights are in the model, and generation is paused
     resume()          generation goes on; seconds since the pause
     abort()           the broadcast was called off
 """
@@ -30,7 +30,6 @@ from azr.config import EngineSection
 from azr.engine.session import Session
 from azr.engine.weight_backend import WeightBackend
 from azr.errors import EngineError, WeightSyncError
-from azr.types import PolicyVersion
 
 _JOIN_SECONDS = 5.0
 """Grace for a worker's staging thread once the sender has seen everybody finish."""
@@ -66,7 +65,7 @@ class WeightUpdate(Protocol):
 
     async def arrived(self) -> None: ...
 
-    async def apply(self, version: PolicyVersion) -> None: ...
+    async def apply(self, label: str) -> None: ...
 
     async def resume(self) -> float: ...
 
@@ -101,9 +100,9 @@ class _Pausing:
         pause = self._llm.engine_core.pause_scheduler_async
         await self._call("pausing", pause, "keep", clear_cache)
 
-    async def _finish(self, version: PolicyVersion) -> None:
-        """Complete the load; tokens sampled from now on are labelled `version`."""
-        await self._call("finishing an update", self._llm.finish_weight_update, str(version))
+    async def _finish(self, label: str) -> None:
+        """Complete the load; tokens sampled from now on carry the label."""
+        await self._call("finishing an update", self._llm.finish_weight_update, label)
 
 
 class StagedUpdate(_Pausing):
@@ -129,11 +128,11 @@ class StagedUpdate(_Pausing):
                 raise
             raise WeightSyncError(str(error)) from None
 
-    async def apply(self, version: PolicyVersion) -> None:
+    async def apply(self, label: str) -> None:
         await self._call("opening an update", self._llm.start_weight_update)
         await self._pause()
         await self._call("loading", self._llm.update_weights, WeightTransferUpdateRequest())
-        await self._finish(version)
+        await self._finish(label)
 
     async def abort(self) -> None:
         await self._call("aborting", self._llm.collective_rpc, "discard_staged")
@@ -178,8 +177,8 @@ class NcclUpdate(_Pausing):
         with self._session.alive.bounded(self._engine.update_timeout_seconds, late):
             await self._loaded.wait()
 
-    async def apply(self, version: PolicyVersion) -> None:
-        await self._finish(version)
+    async def apply(self, label: str) -> None:
+        await self._finish(label)
 
     async def abort(self) -> None:
         if not self._loaded.is_set():
@@ -226,13 +225,13 @@ class IpcUpdate(_Pausing):
         if self._payload is None:
             raise WeightSyncError("the learner exported no weights")
 
-    async def apply(self, version: PolicyVersion) -> None:
+    async def apply(self, label: str) -> None:
         request = WeightTransferUpdateRequest(update_info=self._payload or {})
         self._payload = None
         await self._call("opening an update", self._llm.start_weight_update)
         await self._pause()
         await self._call("loading", self._llm.update_weights, request)
-        await self._finish(version)
+        await self._finish(label)
 
     async def abort(self) -> None:
         self._payload = None

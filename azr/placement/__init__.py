@@ -7,5 +7,6 @@ a file system; whoever calls has looked.
 
 from azr.placement.decide import place
 from azr.placement.plan import Duty, Machine, NodePlan, Plan
+from azr.placement.where import Where
 
-__all__ = ["Duty", "Machine", "NodePlan", "Plan", "place"]
+__all__ = ["Duty", "Machine", "NodePlan", "Plan", "Where", "place"]

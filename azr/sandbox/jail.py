@@ -28,7 +28,7 @@ from azr.sandbox.protocol import Reply, Request, outcomes, packet, parse_reply, 
 from azr.sandbox.rootfs import JailRoot
 from azr.types import Outcome, Verdict
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 EXIT_SECONDS = 10.0
 GRACE_SECONDS = 15.0
 """What a reply may take beyond its job's own limits before the jail is given up."""
@@ -68,14 +68,19 @@ class Jail:
         return self._process.poll() is None
 
     async def ready(self) -> None:
-        """Wait until the zygote serves; SandboxUnavailableError says why if it never does.
+        """Wait until the zygote serves. Either way, the jail is its owner's to close.
 
-        Either way, the jail is its owner's to close.
+        Raises:
+            SandboxUnavailableError: it ended, and will end again; nsjail said why.
+            SandboxError: it is still not ready; on a crowded machine it may be next time.
         """
         try:
             with anyio.fail_after(START_SECONDS):
                 await self._receive(len(wire.READY))
-        except (JailFailedError, TimeoutError) as error:
+        except TimeoutError:
+            await self._end()
+            raise SandboxError(f"a jail was not ready within {START_SECONDS:g} s") from None
+        except JailFailedError as error:
             await self._end()  # then nsjail has said all it will say
             raise unavailable(self._stderr_tail()) from error
 

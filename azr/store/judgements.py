@@ -119,6 +119,7 @@ def reject_proposal(
         detail=None if rejection is None else storable(rejection.detail),
         reward=reward,
         judged_at=now,
+        judged_by=run.node_id or None,
         ready_at=now,
     )
     if row is not None:
@@ -141,6 +142,7 @@ def accept_proposal(
         state=RolloutState.JUDGED,
         judgement=Judgement.VALID,
         judged_at=run.now(),
+        judged_by=run.node_id or None,
     )
     if row is None:
         return False
@@ -182,6 +184,7 @@ def judge_attempt(
         reward=reward,
         solved=solved,
         judged_at=now,
+        judged_by=run.node_id or None,
         ready_at=now,
     )
     if row is None:

@@ -299,6 +299,10 @@ class RolloutRow(Base):
     owner: Mapped[str | None]
     lease_until: Mapped[float | None]
     batch_id: Mapped[int | None] = mapped_column(ForeignKey("batch.batch_id"), index=True)
+    sampled_by: Mapped[str | None]
+    """The node whose replica sampled it, by its incarnation."""
+    judged_by: Mapped[str | None]
+    """The node whose jail it was judged in."""
     generated_at: Mapped[float]
     judged_at: Mapped[float | None]
     ready_at: Mapped[float | None]

@@ -179,6 +179,7 @@ def _insert(
         "newest_version": newest,
         "staleness_version": oldest,
         "failures": 0,
+        "sampled_by": run.node_id or None,
         "generated_at": run.now(),
     }
     stored = connection.execute(_INSERT, row | columns).one()

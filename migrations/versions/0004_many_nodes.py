@@ -26,6 +26,8 @@ def upgrade() -> None:
     )
     op.execute("UPDATE runs SET phase = 'playing' WHERE learner_version > 0")
     op.add_column("replica_proof", sa.Column("node_id", TEXT, nullable=False, server_default=""))
+    for column in ("sampled_by", "judged_by"):
+        op.add_column("rollout", sa.Column(column, TEXT))
     op.add_column("replica_proof", sa.Column("lineage", INT, nullable=False, server_default="0"))
     op.create_table(
         "lineage",
@@ -95,6 +97,8 @@ def downgrade() -> None:
         ("replica_proof", "node_id"),
         ("runs", "phase"),
         ("runs", "lineage"),
+        ("rollout", "judged_by"),
+        ("rollout", "sampled_by"),
     ):
         op.drop_column(table, column)
 

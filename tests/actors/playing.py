@@ -45,6 +45,9 @@ async def play_with_actors(
     async def publish(version: PolicyVersion) -> None:
         engine.version = clock.serving = version
 
+    async def attend() -> None:
+        """There is one replica, and it stays."""
+
     async def keep(result: StepResult) -> None:
         losses.append(result.loss)
 
@@ -72,6 +75,7 @@ async def play_with_actors(
             wakeups=wakeups,
             drain=drain,
             publish=publish,
+            attend=attend,
             gauges=dict,
             on_step=keep,
             play_time=play_time,

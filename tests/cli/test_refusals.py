@@ -143,9 +143,9 @@ def test_a_new_run_in_an_old_database(refused: Refused, tmp_path: Path):
     assert "needs a new database" in error
 
 
-def test_more_nodes_than_are_supported(refused: Refused):
-    error, _ = refused("run", "--nodes", "2")
-    assert "one node" in error
+def test_several_nodes_on_sqlite(refused: Refused):
+    error, _ = refused("run", "--nodes", "2", "--db", "sqlite:///history.sqlite")
+    assert "2 nodes need a database server" in error
 
 
 def test_a_benchmark_over_an_old_one(refused: Refused, tmp_path: Path):

@@ -1,4 +1,5 @@
-"""kill -9 of the driver and of the node, mid-run; then `--resume` goes on."""
+"""kill -9 in the middle of a run: of the driver, then `--resume` goes on; of the node or the
+learner, then the run goes on by itself."""
 
 from __future__ import annotations
 
@@ -45,30 +46,38 @@ def node_process(driver: int) -> psutil.Process:
     return next(process for process in family if "NodeActor" in " ".join(process.cmdline()))
 
 
-@pytest.mark.parametrize("victim", ["node", "driver"])
-def test_a_killed_run_resumes_without_losing_or_repeating_a_row(tmp_path: Path, victim: str):
+def learner_process(driver: int) -> psutil.Process:
+    """The learner's child of the node."""
+    family = psutil.Process(driver).children(recursive=True)
+    return next(process for process in family if "azr.learner.process" in process.cmdline())
+
+
+@pytest.mark.parametrize("victim", ["node", "learner", "driver"])
+def test_a_killed_run_goes_on_without_losing_or_repeating_a_row(tmp_path: Path, victim: str):
     directory = tmp_path / "run"
     settings = overrides([*SMALL, f"learner.checkpoint_every_steps={CHECKPOINT_EVERY}"])
     words = command("run", "--run-dir", directory, "--steps", str(STEPS), *settings)
     with playing(words, tmp_path / "first.log") as driver:
         wait_until(lambda: committed_steps(directory) > CHECKPOINT_EVERY, what="step to undo")
+        before = dict(query(directory, "select rollout_id, admission_id from rollout"))
         node = node_process(driver.pid)
         if victim == "driver":
             os.kill(driver.pid, signal.SIGKILL)
+            assert driver.wait(timeout=120) != 0
+            node.wait(timeout=120)
         else:
-            node.kill()
-        assert driver.wait(timeout=120) != 0
-        node.wait(timeout=120)
-    before = dict(query(directory, "select rollout_id, admission_id from rollout"))
-
-    resumed = subprocess.run(
-        command("run", "--resume", directory),
-        capture_output=True,
-        text=True,
-        timeout=RUN_SECONDS,
-        check=False,
-    )
-    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+            (node if victim == "node" else learner_process(driver.pid)).kill()
+            log = tmp_path / "first.log"
+            assert driver.wait(timeout=RUN_SECONDS) == 0, log.read_text()
+    if victim == "driver":
+        resumed = subprocess.run(
+            command("run", "--resume", directory),
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+        assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     live = query(directory, "select version from learner_step where state = 'live' order by 1")
     assert [version for (version,) in live] == list(range(1, STEPS + 1))
     undone = query(directory, "select count(*) from learner_step where state = 'rolled_back'")

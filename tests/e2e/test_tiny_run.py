@@ -39,10 +39,10 @@ def test_some_rollouts_span_two_policy_versions_and_spans_cover_all_tokens(playe
     assert any(newest > oldest for _, oldest, newest, _ in rows)
     for num_tokens, oldest, newest, text in rows:
         spans = json.loads(text)
-        ends = [0, *(end for _, _, end in spans)]
-        assert [start for _, start, _ in spans] == ends[:-1]
+        ends = [0, *(end for _, _, end, _ in spans)]
+        assert [start for _, start, _, _ in spans] == ends[:-1]
         assert ends[-1] == num_tokens
-        versions = [version for version, _, _ in spans]
+        versions = [version for version, *_ in spans]
         assert versions == sorted(set(versions))
         assert not versions or (versions[0], versions[-1]) == (oldest, newest)
 
@@ -90,7 +90,7 @@ def test_all_three_task_types_were_proposed_validated_and_solved(played: Played)
 def test_the_run_directory_holds_all_that_was_promised(played: Played):
     lines = (played.directory / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(1, 11))
-    for name in ("config.toml", "report/index.html", "report/report.md", "logs/node.log"):
+    for name in ("config.toml", "report/index.html", "report/report.md", "logs/node-1.log"):
         assert (played.directory / name).stat().st_size > 0
     ((path,),) = played.query(
         "select path from policy_version where durable order by version desc limit 1"

@@ -13,6 +13,7 @@ import pytest
 from azr.config import EngineSection
 from azr.engine.weight_channel import GlooWeightChannel
 from azr.errors import EngineError, LearnerError, WeightSyncError
+from azr.membership import ReplicaState
 from azr.types import ReplicaProof
 
 CANARY = [[1, 2, 3]]
@@ -200,3 +201,70 @@ async def test_no_proof_at_all_is_an_error() -> None:
     e = ends(a={"errors": [0.5, 0.5]}, b={"dies_in": "commit"})
     with pytest.raises(WeightSyncError, match="no replica proved policy v1"):
         await e.channel.publish(1)
+
+
+async def test_whoever_is_admitted_is_brought_to_the_version_alone_and_then_updated_with_all() -> (
+    None
+):
+    e = ends(a={})
+    await e.channel.publish(1)
+    late = ScriptedReplica("b", e.learner)
+    e.channel.admit(late)
+    assert e.channel.standings == {"a": ReplicaState.HEALTHY, "b": ReplicaState.STARTING}
+    assert (await e.channel.publish(1, only={"b"}))["proved"] == 1
+    assert e.replicas[0].calls.count("commit") == 1
+    assert (await e.channel.publish(2))["proved"] == 2
+    assert set(e.channel.standings.values()) == {ReplicaState.HEALTHY}
+
+
+async def test_a_new_incarnation_takes_the_place_of_the_one_that_was_lost() -> None:
+    e = ends(a={}, b={"dies_in": "begin_receive"})
+    await e.channel.publish(1)
+    assert e.channel.standings["b"] is ReplicaState.DEAD
+    assert e.channel.cause("b") == "b died"
+    again = ScriptedReplica("b", e.learner)
+    e.channel.admit(again)
+    await e.channel.publish(2)
+    assert e.channel.standings["b"] is ReplicaState.HEALTHY
+    assert again.calls.count("commit") == 1
+
+
+async def test_a_replica_whose_node_is_gone_is_asked_nothing_more() -> None:
+    e = ends(a={}, b={})
+    await e.channel.publish(1)
+    calls = list(e.replicas[1].calls)
+    e.channel.dismiss("b", "its node has gone")
+    assert (await e.channel.publish(2))["proved"] == 1
+    assert e.replicas[1].calls == calls
+    assert e.channel.standings["b"] is ReplicaState.DEAD
+
+
+async def test_standings_tell_who_serves_what() -> None:
+    e = ends(a={}, b={"errors": [0.5, 0.5]})
+    await e.channel.publish(1)
+    assert e.channel.standings == {"a": ReplicaState.HEALTHY, "b": ReplicaState.SUSPECT}
+    e.learner.failures = [WeightSyncError("reset"), WeightSyncError("reset")]
+    with pytest.raises(WeightSyncError):
+        await e.channel.publish(2)
+    assert e.channel.standings == {"a": ReplicaState.STALE, "b": ReplicaState.SUSPECT}
+    await e.channel.publish(2)
+    assert set(e.channel.standings.values()) == {ReplicaState.HEALTHY}
+
+
+async def test_a_lineage_travels_with_the_group() -> None:
+    e = ends(a={})
+    infos: list[Mapping[str, str | int | float]] = []
+
+    async def init_transfer(info: Mapping[str, str | int | float]) -> None:
+        infos.append(info)
+
+    e.replicas[0].init_transfer = init_transfer
+
+    async def record(proof: ReplicaProof) -> None:
+        e.proofs.append(proof)
+
+    channel = GlooWeightChannel(
+        e.learner, e.replicas, engine=EngineSection(), canary=CANARY, record=record, lineage=3
+    )
+    await channel.publish(1)
+    assert infos[0]["lineage"] == 3

@@ -1,0 +1,59 @@
+"""The examining part of a node: jails, and the executors that judge with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from anyio.to_thread import run_sync
+
+from actors.executor import Executor
+from actors.shared import Shared
+from azr.engine.tokenizer import token_counter
+from azr.sandbox import SandboxPool
+
+
+@dataclass(kw_only=True, eq=False)
+class Examining:
+    """Runs until the node is drained, and nobody on it needs a jail any more."""
+
+    shared: Shared
+    samples_here: bool
+    """Whether the node has a replica: its tokenizer counts, and what it measures needs jails."""
+
+    async def run(self) -> None:
+        """One life of the jails. Raises SandboxError when they cannot be kept up."""
+        shared = self.shared
+        async with SandboxPool.open(shared.config.sandbox) as sandbox:
+            shared.sandbox.put(sandbox)
+            try:
+                await shared.store.record_event(
+                    "sandbox_opened", owner=shared.owner, **sandbox.facts
+                )
+                count_tokens = await shared.unless_drained(self._counter)
+                if count_tokens is not None:
+                    await self._execute(sandbox, count_tokens)
+                if self.samples_here:
+                    await shared.sampling_over.wait()
+            finally:
+                shared.sandbox.take_back()
+
+    async def _counter(self) -> Callable[[str], int]:
+        """Token counts of prompts, by the run's own tokenizer."""
+        if self.samples_here:
+            return (await self.shared.replica.get()).count_tokens
+        _, folder = await self.shared.base()
+        return await run_sync(token_counter, Path(folder))
+
+    async def _execute(self, sandbox: SandboxPool, count_tokens: Callable[[str], int]) -> None:
+        shared = self.shared
+        executor = Executor(
+            store=shared.store,
+            sandbox=sandbox,
+            config=shared.config,
+            fits=shared.fits(count_tokens),
+            wakeups=shared.wakeups,
+            owner=shared.owner,
+        )
+        await shared.play([(executor, shared.config.actors.execute_workers)])

@@ -1,0 +1,135 @@
+"""The sampling part of a node: a replica, and the actors that keep it busy.
+
+The first sampling node of a run also fills the buffers before anybody plays, and
+measures held-out accuracy before and after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import anyio
+
+from actors.actor import LeasingActor, Topic
+from actors.evaluator import Evaluator
+from actors.proposer import Proposer
+from actors.replayer import Replayer
+from actors.roll_call import replica_name
+from actors.seeder import fill_buffers
+from actors.shared import Shared
+from actors.solver import Solver
+from azr.engine.canary import sample_canary
+from azr.engine.replica import VllmReplica
+from azr.membership import NodeState, RunPhase
+from azr.types import PolicyVersion
+
+
+@dataclass(kw_only=True, eq=False)
+class Sampling:
+    """Runs until the node is drained, or the run has finished."""
+
+    shared: Shared
+    seeds: bool
+    """This node fills the buffers and measures."""
+
+    async def run(self) -> None:
+        """One life of the replica. Raises EngineError when it ends before its time."""
+        shared = self.shared
+        version, folder = await shared.base()
+        _, lineage = await shared.store.learner_position()
+        try:
+            async with VllmReplica.open(
+                folder,
+                shared.config,
+                name=replica_name(shared.name),
+                version=version,
+                lineage=lineage,
+            ) as replica:
+                await self._play(replica, version)
+        finally:
+            shared.sampling_over.set()
+
+    async def _play(self, replica: VllmReplica, version: PolicyVersion) -> None:
+        shared = self.shared
+        canary = await sample_canary(replica)
+        # What it was opened with may be older than what the others serve.
+        replica.hold()
+        serves = anyio.Event()
+
+        def on_serving(proved: PolicyVersion) -> None:
+            shared.clock.serving = proved
+            shared.lineage = replica.lineage
+            shared.wakeups.notify(Topic.CAPACITY)
+            serves.set()
+
+        replica.on_serving = on_serving
+        shared.canary.put(canary)
+        shared.replica.put(replica)
+        try:
+            shared.state = NodeState.PLAYING
+            await shared.beat()
+            if await shared.unless_drained(self._prepare, replica, serves):
+                await shared.play(self._actors(replica))
+            await shared.learning_over.wait()
+            has_finished = await shared.store.phase() is RunPhase.FINISHED
+            if self.seeds and has_finished and replica.version > version:
+                await self._measure(replica)
+        finally:
+            shared.replica.take_back()
+
+    async def _prepare(self, replica: VllmReplica, serves: anyio.Event) -> bool:
+        """Wait until weights are proved and the buffers are full; True then."""
+        shared = self.shared
+        await serves.wait()
+        if self.seeds and await shared.store.phase() is RunPhase.SEEDING:
+            if replica.version == 0:
+                await self._measure(replica)
+            sandbox = await shared.sandbox.get()
+            fits = shared.fits(replica.count_tokens)
+            await fill_buffers(shared.store, replica, sandbox, shared.config, fits)
+            await shared.enter(RunPhase.PLAYING)
+        await shared.until_phase(RunPhase.PLAYING, RunPhase.FINISHED)
+        return True
+
+    async def _measure(self, replica: VllmReplica) -> None:
+        shared = self.shared
+        evaluator = Evaluator(
+            store=shared.store,
+            engine=replica,
+            sandbox=await shared.sandbox.get(),
+            config=shared.config,
+        )
+        await evaluator.measure(replica.version)
+
+    def _actors(self, replica: VllmReplica) -> list[tuple[LeasingActor, int]]:
+        shared, counts = self.shared, self.shared.config.actors
+        fits = shared.fits(replica.count_tokens)
+        source: tuple[LeasingActor, int]
+        if shared.config.selfplay.propose:
+            proposer = Proposer(
+                store=shared.store,
+                engine=replica,
+                config=shared.config,
+                fits=fits,
+                clock=shared.clock,
+                wakeups=shared.wakeups,
+                owner=shared.owner,
+            )
+            source = (proposer, counts.propose_workers)
+        else:
+            replayer = Replayer(
+                store=shared.store,
+                config=shared.config,
+                clock=shared.clock,
+                wakeups=shared.wakeups,
+            )
+            source = (replayer, 1)
+        solver = Solver(
+            store=shared.store,
+            engine=replica,
+            config=shared.config,
+            fits=fits,
+            wakeups=shared.wakeups,
+            owner=shared.owner,
+        )
+        return [source, (solver, counts.solve_workers)]
