@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from actors.actor import Drain, PolicyClock, Topic, Wakeups
 from azr.advantages import normalise
+from azr.annealing import rate_factor
 from azr.config import RunConfig
 from azr.play_time import PLAYED_SECONDS_METRIC, PlayTime
 from azr.ports import Learner, Store
@@ -74,6 +75,11 @@ class LearnActor:
     def _is_over(self) -> bool:
         return self.clock.learner >= self.config.run.steps or self.play_time.is_over
 
+    @property
+    def _share_done(self) -> float:
+        """Of the run, by steps or by time, whichever is further."""
+        return max(self.clock.learner / self.config.run.steps, self.play_time.share)
+
     async def checkpoint(self) -> None:
         """Make the current version durable, unless it is already."""
         if self._durable == self.clock.learner or self.clock.learner == 0:
@@ -86,7 +92,8 @@ class LearnActor:
         learner = self.config.learner
         advantages = normalise(batch, whitening=learner.whitening, baseline=learner.baseline)
         started = time.monotonic()
-        result = await self.learner.train(batch, advantages)
+        factor = rate_factor(self._share_done, learner.anneal_share)
+        result = await self.learner.train(batch, advantages, rate_factor=factor)
         trained_seconds = time.monotonic() - started
         times = {
             "learner/step_seconds": trained_seconds,

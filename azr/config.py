@@ -159,6 +159,9 @@ class LearnerSection(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-6
     vector_rate_factor: Annotated[float, Field(gt=0)] = 1.0
     """Times the learning rate, for biases and norms: batches agree more about them."""
+    anneal_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The last share of the run, by steps or by minutes, over which the rate falls linearly
+    to a twentieth. 0 keeps it."""
     optimizer: OptimizerName = "adamw"
     """The paper's AdamW, or SGD with momentum, which wants a rate some thousand times
     larger and takes less noise from small batches."""

@@ -51,6 +51,11 @@ class PlayTime:
         return self.before_seconds + now
 
     @property
+    def share(self) -> float:
+        """Of the limit that is used up; 0 without one."""
+        return self.seconds / self.limit_seconds if self.limit_seconds else 0.0
+
+    @property
     def is_over(self) -> bool:
         """Whether the limit is reached."""
         return 0 < self.limit_seconds <= self.seconds

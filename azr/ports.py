@@ -73,8 +73,13 @@ class Sandbox(Protocol):
 class Learner(Protocol):
     """The trainable copy of the policy."""
 
-    async def train(self, batch: Batch, advantages: Sequence[float]) -> StepResult:
-        """One optimizer step; one advantage per trajectory, shared by its tokens."""
+    async def train(
+        self, batch: Batch, advantages: Sequence[float], *, rate_factor: float = 1.0
+    ) -> StepResult:
+        """One optimizer step; one advantage per trajectory, shared by its tokens.
+
+        `rate_factor` times `learner.learning_rate` is this step's rate.
+        """
         ...
 
     async def checkpoint(self, version: PolicyVersion) -> str:

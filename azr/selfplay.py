@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from azr.advantages import normalise
+from azr.annealing import rate_factor
 from azr.buffers import Buffers
 from azr.config import RunConfig
 from azr.judging import Fits, judge_attempt, judge_proposal, sampling_request
@@ -83,7 +84,8 @@ class SelfPlay:
         )
         learner = self.config.learner
         advantages = normalise(batch, whitening=learner.whitening, baseline=learner.baseline)
-        result = await self.learner.train(batch, advantages)
+        factor = rate_factor(self.version / self.config.run.steps, learner.anneal_share)
+        result = await self.learner.train(batch, advantages, rate_factor=factor)
         self.version = result.version
         return batch, result
 

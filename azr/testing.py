@@ -58,10 +58,12 @@ class CountingLearner:
     version: PolicyVersion = 0
     batches: list[Batch] = field(default_factory=list)
 
-    async def train(self, batch: Batch, advantages: Sequence[float]) -> StepResult:
+    async def train(
+        self, batch: Batch, advantages: Sequence[float], *, rate_factor: float = 1.0
+    ) -> StepResult:
         self.batches.append(batch)
         self.version = batch.version + 1
-        loss = sum(
+        loss = rate_factor * sum(
             advantage * len(row.token_ids) * (1 + position)
             for position, (row, advantage) in enumerate(
                 zip(batch.trajectories, advantages, strict=True)

@@ -20,6 +20,8 @@ ENOUGH_STEPS = 100_000
 MEASURING_MINUTES = 4.0
 """Guessed beside the minutes of a trial, to say what is left: start, seeding, evaluation."""
 ALL_SEEDS = (0, 1, 2)
+LONG_RUN = ("learner.learning_rate=0.15", "learner.anneal_share=0.7")
+"""Some 250 steps instead of the preset's 30: smaller ones, for the same way."""
 FULL_MINUTES, ARMS_MINUTES, SHORT_MINUTES = 40.0, 15.0, 9.0
 
 
@@ -122,6 +124,7 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
                 about="what self-play adds: three seeds of it and of its synchronous form",
                 seeds=dict.fromkeys(_MAIN, ALL_SEEDS) | dict.fromkeys(_BESIDE, ALL_SEEDS[:1]),
                 minutes=FULL_MINUTES,
+                settings=LONG_RUN,
             ),
             Plan(
                 name="arms",

@@ -118,9 +118,11 @@ class LearnerProcess:
                 for thread in threads:
                     await to_thread.run_sync(thread.join, 3 * EXIT_SECONDS)
 
-    async def train(self, batch: Batch, advantages: Sequence[float]) -> StepResult:
+    async def train(
+        self, batch: Batch, advantages: Sequence[float], *, rate_factor: float = 1.0
+    ) -> StepResult:
         """See `azr.ports.Learner`. Raises LearnerError if the step was refused."""
-        command = protocol.Train(batch, tuple(advantages))
+        command = protocol.Train(batch, tuple(advantages), rate_factor)
         result: StepResult = await self._ask(command, self._config.learner.step_timeout_seconds)
         self.version = result.version
         return result

@@ -25,6 +25,7 @@ class Metric:
 METRICS: dict[str, Metric] = {
     "loss": Metric("nats", "objective over the batch"),
     "gradient_norm": Metric("1", "L2 norm before clipping"),
+    "learning_rate": Metric("1", "of matrices, annealed; vectors have a multiple"),
     "entropy": Metric("nats", "mean entropy of the policy's next-token distribution"),
     "masked_share": Metric("1", "tokens whose policy gradient the objective removed"),
     "masked_rows_share": Metric("1", "rows of which every token was masked"),

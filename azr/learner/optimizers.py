@@ -63,6 +63,14 @@ def _groups(parameters: Iterable[Parameter], learner: LearnerSection) -> list[di
     ]
 
 
+def scale_rate(optimizer: torch.optim.Optimizer, learner: LearnerSection, factor: float) -> None:
+    """Set every group's rate to this factor of its own, for the next step."""
+    for group in optimizer.param_groups:
+        are_vectors = group["params"][0].ndim < MATRIX_DIMENSIONS
+        multiple = learner.vector_rate_factor if are_vectors else 1.0
+        group["lr"] = learner.learning_rate * multiple * factor
+
+
 def state_of(optimizer: torch.optim.Optimizer, parameter: Parameter) -> dict[str, Tensor]:
     """What the optimizer remembers of a parameter; nothing before its first step."""
     state = optimizer.state.get(parameter, {})

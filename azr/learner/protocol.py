@@ -62,6 +62,7 @@ class Train:
 
     batch: Batch
     advantages: tuple[float, ...]
+    rate_factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,9 @@ class LearnerService:
         return self._trainer.version
 
     def _train(self, command: Train) -> StepResult:
-        outcome = self.trainer.train(command.batch, command.advantages)
+        outcome = self.trainer.train(
+            command.batch, command.advantages, rate_factor=command.rate_factor
+        )
         if isinstance(outcome, Refusal):
             raise LearnerError(
                 f"the step was refused, weights are unchanged: {outcome.reason}",

@@ -53,7 +53,9 @@ class Trainer:
             self.policy.model.parameters(), self.config.learner, sharded=self.policy.sharded
         )
 
-    def train(self, batch: Batch, advantages: Sequence[float]) -> StepResult | Refusal:
+    def train(
+        self, batch: Batch, advantages: Sequence[float], *, rate_factor: float = 1.0
+    ) -> StepResult | Refusal:
         """Take one step on a batch claimed at this version.
 
         The batch of the latest step, sent again, returns that step's result: a caller that
@@ -72,7 +74,7 @@ class Trainer:
                 f" but the learner is at v{self.version}"
             )
         started = time.monotonic()
-        outcome = self._step(batch, advantages)
+        outcome = self._step(batch, advantages, rate_factor)
         if isinstance(outcome, Refusal):
             return outcome
         self.version += 1
@@ -81,7 +83,9 @@ class Trainer:
         self._last = (batch.batch_id, result)
         return result
 
-    def _step(self, batch: Batch, advantages: Sequence[float]) -> dict[str, float] | Refusal:
+    def _step(
+        self, batch: Batch, advantages: Sequence[float], rate_factor: float
+    ) -> dict[str, float] | Refusal:
         learner = self.config.learner
         weights = packing.row_weights(
             batch,
@@ -107,12 +111,14 @@ class Trainer:
                 return Refusal(
                     f"batch {batch.batch_id} gave a loss of {loss} and a gradient norm of {norm}"
                 )
+            optimizers.scale_rate(self.optimizer, learner, rate_factor)
             self.optimizer.step()
         finally:  # a failed step must leave nothing for the next one to add to
             self.optimizer.zero_grad(set_to_none=True)
         return {
             "loss": loss,
             "gradient_norm": norm,
+            "learning_rate": learner.learning_rate * rate_factor,
             "micro_batches": float(len(parts)),
             "rows": float(sum(len(part.masked_R) for part in parts)),
             **ratio_metrics(

@@ -44,6 +44,8 @@ SWITCHES: dict[str, dict[str, dict[str, object]]] = {
         "selfplay": {"solver_reuse": "one"},
         "learner": {"solve_rollouts": 3},
     },
+    "annealed": {"learner": {"anneal_share": 0.8}},
+    "programs once": {"selfplay": {"duplicate_by": "program"}},
     "against the task": {"learner": {"solve_rollouts": 7, "baseline": "task"}},
     "nobody proposes": {"selfplay": {"propose": False}, "learner": {"solve_rollouts": 7}},
     "no abduction": {"selfplay": {"task_types": ["induction", "deduction"]}},

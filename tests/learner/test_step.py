@@ -186,6 +186,25 @@ def test_biases_and_norms_move_at_a_multiple_of_the_rate(
     assert any(step.ndim < 2 and step.abs().max() > 1e-5 for step in moved[0].values())
 
 
+def test_a_step_at_a_fraction_of_the_rate_moves_that_fraction_and_leaves_the_next_alone(
+    model_path: Path, config: RunConfig, batch_at: BatchAt
+) -> None:
+    plain_sgd = with_learner(
+        config, optimizer="sgd", momentum=0.0, weight_decay=0.0, learning_rate=0.01
+    )
+    moved: list[dict[str, Tensor]] = []
+    for factor in (1.0, 0.25):
+        of = trainer(model_path, plain_sgd)
+        before = weights(of)
+        result = of.train(batch_at(0), advantages(batch_at(0)), rate_factor=factor)
+        assert isinstance(result, StepResult)
+        assert result.metrics["learning_rate"] == pytest.approx(0.01 * factor)
+        moved.append({name: now - before[name] for name, now in weights(of).items()})
+        assert trained(of, batch_at(1)).metrics["learning_rate"] == pytest.approx(0.01)
+    for name, step in moved[0].items():
+        torch.testing.assert_close(moved[1][name], 0.25 * step, rtol=1e-2, atol=1e-6)
+
+
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
 def test_a_step_with_a_non_finite_gradient_is_refused_and_changes_nothing(
     model_path: Path, config: RunConfig, batch_at: BatchAt, poison
