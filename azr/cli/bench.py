@@ -11,7 +11,7 @@ import typer
 from azr import config_files
 from azr.cli import scaling
 from azr.cli.preflight import check_run
-from azr.errors import InputError, RunDirectoryError
+from azr.errors import RunDirectoryError
 from azr.run_directory import RunDirectory
 from azr.types import Trajectory
 
@@ -61,51 +61,6 @@ def pipeline(
     from actors import bench as measurements
 
     typer.echo(measurements.pipeline(resolved, out=out))
-
-
-@app.command("broadcast")
-def broadcast(
-    replicas: Annotated[
-        str, typer.Option(metavar="1,2,4", help="Numbers of replicas, one after the other.")
-    ] = "1,2,4",
-    rounds: Annotated[int, typer.Option(min=1, help="Versions sent to each number.")] = 10,
-    config: Annotated[
-        str, typer.Option(help="A preset or a TOML file.")
-    ] = config_files.DEFAULT_PRESET,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeatable."),
-    ] = None,
-    *,
-    larger: Annotated[
-        bool, typer.Option("--larger", help="A random model of 100 million parameters.")
-    ] = False,
-) -> None:
-    """Bring new weights to several replicas that sample, and stop one of them meanwhile.
-
-    \b
-    Examples:
-      azr bench broadcast
-      azr bench broadcast --larger --rounds 5
-      azr bench broadcast --replicas 2 --set engine.update_timeout_seconds=5
-    """
-    import tempfile
-
-    from actors import bench_broadcast as measurements
-    from azr.model_path import resolve_model
-
-    counts = [int(count) for count in replicas.split(",") if count.strip().isdigit()]
-    if not counts or min(counts) < 1:
-        raise InputError(f"--replicas {replicas!r} names no numbers", hint="As in: 1,2,4")
-    with tempfile.TemporaryDirectory(prefix="azr-larger-") as folder:
-        resolved = config_files.load(config, overrides or [])
-        if larger:
-            like = resolve_model(resolved.run.model)
-            model = measurements.larger_model(Path(folder), like=like)
-            run = resolved.run.model_copy(update={"model": str(model)})
-            resolved = resolved.model_copy(update={"run": run})
-        figures = measurements.broadcast(resolved, replicas=counts, rounds=rounds)
-    typer.echo(measurements.table(figures))
 
 
 @app.command("gradients")
