@@ -45,5 +45,7 @@ def outstanding_limit(
     Outstanding rows include those of a batch being trained on, whose step will
     raise the learner's version by one.
     """
-    lag = learner_version - serving_version
+    # A learner that went back serves, for a moment, versions that it has not made again:
+    # they are as far away as older ones.
+    lag = abs(learner_version - serving_version)
     return max(0, max_staleness - lag + 1) * batch_rollouts
