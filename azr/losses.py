@@ -32,7 +32,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from azr.config import LearnerSection, LossName
+from azr.config_learner import LearnerSection, LossName
 
 MAX_LOG_RATIO = 20.0
 """Log-ratios are cut here before exponentiation: e^20 is beyond any cap, and finite."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from azr.config import LossMean
+from azr.config_learner import LossMean
 from azr.types import Batch, Role
 
 

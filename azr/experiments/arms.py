@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import get_args
 
-from azr.config import LossName
+from azr.config_learner import LossName
 
 
 class Kind(StrEnum):

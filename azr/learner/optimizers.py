@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from azr.config import LearnerSection, OptimizerName
+from azr.config_learner import LearnerSection, OptimizerName
 
 MOMENTS: dict[OptimizerName, tuple[str, ...]] = {
     "adamw": ("step", "exp_avg", "exp_avg_sq"),

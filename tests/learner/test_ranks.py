@@ -1,92 +1,41 @@
 """A learner of two ranks, for real: processes, gloo, DDP and FSDP2, on the processor.
 
-Starting two processes is most of the time, so one pair serves all tests that leave it alive;
-each loads what it needs into it.
+Starting two processes is most of the time, so one pair serves all tests, of which the last
+ends it; each loads what it needs into it.
 """
 
 import os
 import signal
-import sys
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 import torch
-import torch.distributed as dist
 from anyio import to_thread
-from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed import TCPStore
 
-from azr import packing
-from azr.advantages import normalise
-from azr.config import LearnerSection, RunConfig
+from azr.config import RunConfig
 from azr.engine import wire
 from azr.errors import LearnerError, ModelError
-from azr.learner import checkpoint, child, link, model, protocol
-from azr.learner.link import LearnerProcess
-from azr.learner.peers import Peers
-from azr.learner.ranks import gpu_of
-from azr.learner.sharding import is_part, shard
-from azr.learner.step import Trainer
-from azr.types import Batch, StepResult
-
-type BatchAt = Callable[[int], Batch]
+from azr.learner import checkpoint
+from tests.learner.rank_pair import (
+    SPLITS,
+    BatchAt,
+    Pair,
+    advantages,
+    alone,
+    here,
+    is_running,
+    same,
+    split,
+    two_ranks,
+)
 
 pytestmark = pytest.mark.timeout(300)  # a busy machine takes its time to start processes
-
-SPLITS = ["ddp", "fsdp2"]
-OF_THIS_RUN = {"step_seconds", "micro_batches"}
-"""Metrics that say how a step was done, and not what it did."""
-
-
-def split(config: RunConfig, sharding: str, **changes: object) -> RunConfig:
-    """The settings of two ranks; SGD, because Adam turns rounding into steps."""
-    learner = {"ranks": 2, "sharding": sharding, "optimizer": "sgd", "learning_rate": 0.05}
-    return RunConfig.model_validate(
-        config.model_dump() | {"learner": config.learner.model_dump() | learner | changes}
-    )
-
-
-def alone(config: RunConfig, folder: Path) -> Trainer:
-    return checkpoint.load(
-        folder,
-        config.model_copy(update={"learner": config.learner.model_copy(update={"ranks": 1})}),
-    )
-
-
-def advantages(batch: Batch) -> list[float]:
-    return normalise(batch, whitening="sequence")
-
-
-@dataclass
-class Pair:
-    """Two running ranks."""
-
-    learner: LearnerProcess
-    checkpoints: Path
-
-    async def load(self, folder: Path, config: RunConfig) -> None:
-        """Begin anew from this model or checkpoint, with these settings."""
-        self.learner._config = config
-        load = protocol.Load(folder, config, self.checkpoints, "gloo", protocol.LOOPBACK)
-        self.learner.version = await self.learner._ask(load, link.LOAD_SECONDS)
-
-    async def train(self, batch: Batch) -> StepResult:
-        return await self.learner.train(batch, advantages(batch))
-
-    async def checkpoint(self) -> Path:
-        return Path(await self.learner.checkpoint(self.learner.version))
-
-
-@asynccontextmanager
-async def two_ranks(model_path: Path, config: RunConfig, run_dir: Path) -> AsyncGenerator[Pair]:
-    async with LearnerProcess.open(model_path, split(config, "ddp"), run_dir) as learner:
-        yield Pair(learner, run_dir / "checkpoints")
 
 
 @pytest.fixture(scope="module")
@@ -95,22 +44,6 @@ async def pair(
 ) -> AsyncGenerator[Pair]:
     async with two_ranks(model_path, config, tmp_path_factory.mktemp("pair")) as pair:
         yield pair
-
-
-def here(trainer: Trainer, batch: Batch) -> StepResult:
-    """The same step by one rank, in this process."""
-    result = trainer.train(batch, advantages(batch))
-    assert isinstance(result, StepResult)
-    return result
-
-
-def same(found: StepResult, expected: StepResult) -> None:
-    assert found.version == expected.version
-    assert found.metrics.keys() == expected.metrics.keys()
-    for name in expected.metrics.keys() - OF_THIS_RUN:
-        assert found.metrics[name] == pytest.approx(expected.metrics[name], rel=1e-4, abs=1e-5), (
-            name
-        )
 
 
 def same_tensors(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -246,14 +179,6 @@ async def test_a_model_that_cannot_be_loaded_leaves_the_ranks_in_step(
     assert (await pair.train(batch_at(0))).version == 1
 
 
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 async def test_a_rank_that_hangs_fails_the_step_in_time_and_all_ranks_end(
     pair: Pair, model_path: Path, config: RunConfig, batch_at: BatchAt
 ) -> None:
@@ -269,135 +194,3 @@ async def test_a_rank_that_hangs_fails_the_step_in_time_and_all_ranks_end(
         await pair.train(batch_at(0))
     assert not any(map(is_running, pair.learner.pids))
     assert [child.was_killed for child in ranks] == [False, True]
-
-
-async def test_a_killed_rank_fails_the_step_and_leaves_no_process(
-    model_path: Path, config: RunConfig, batch_at: BatchAt, tmp_path: Path
-) -> None:
-    failures: list[str] = []
-
-    async def step(pair: Pair) -> None:
-        with pytest.raises(LearnerError) as caught:
-            await pair.train(batch_at(0))
-        failures.append(str(caught.value))
-
-    async with two_ranks(model_path, config, tmp_path) as pair:
-        pids = pair.learner.pids
-        os.kill(pids[1], signal.SIGSTOP)  # the other rank comes to wait for this one
-        async with anyio.create_task_group() as callers:
-            callers.start_soon(step, pair)
-            await anyio.wait_all_tasks_blocked()
-            os.kill(pids[1], signal.SIGKILL)
-        await step(pair)
-    assert len(failures) == 2
-    assert all("learner rank 1 of 2 ended (exit code -9)" in failure for failure in failures)
-    assert not any(map(is_running, pids))
-    assert (tmp_path / "logs" / "learner-rank-1.log").is_file()
-
-
-@pytest.fixture
-def one_rank_group(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process group of this process alone."""
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
-
-
-@pytest.mark.usefixtures("one_rank_group")
-@pytest.mark.parametrize("sharding", SPLITS)
-def test_only_fsdp2_holds_parameters_in_parts(
-    model_path: Path, config: RunConfig, batch_at: BatchAt, sharding
-) -> None:
-    config, batch = split(config, sharding), batch_at(0)
-    trainer = checkpoint.load(model_path, config, Peers(0, 2))
-    parameters = list(trainer.policy.model.parameters())
-    assert {is_part(each) for each in parameters} == {sharding == "fsdp2"}
-    if sharding == "fsdp2":  # the head's tied weight included: all is in parts between passes
-        weights = packing.row_weights(batch, mean="token", propose_weight=1.0)
-        (micro_batch, *_) = packing.micro_batches(
-            batch, advantages(batch), weights, budget_tokens=64
-        )
-        trainer.backward(micro_batch)
-        assert all(is_part(each) for each in trainer.policy.model.parameters())
-        trainer.policy.sequence_logprobs([[1, 2]], budget_tokens=64)
-        assert all(is_part(each) for each in trainer.policy.model.parameters())
-
-
-@pytest.mark.usefixtures("one_rank_group")
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_what_is_recomputed_in_a_backward_pass_is_gathered_for_it(
-    model_path: Path, config: RunConfig, batch_at: BatchAt, monkeypatch: pytest.MonkeyPatch, dtype
-) -> None:
-    """Layers by `gradient_checkpointing`, and the head of a large vocabulary in chunks."""
-    monkeypatch.setattr(model, "LOGITS_PER_CHUNK", 3 * 67)
-    config = split(config, "fsdp2", gradient_checkpointing=True, dtype=dtype)
-    host = torch.device("cpu")
-    trainers = []
-    for sharded in (False, True):
-        policy = model.load(model_path, config.learner, host)
-        if sharded:
-            shard(policy, host)
-        trainers.append(Trainer(policy=policy, config=config))
-    for version in range(2):
-        expected, found = (here(trainer, batch_at(version)) for trainer in trainers)
-        same(found, expected)
-        plain, parts = (
-            each.policy.sequence_logprobs([[1, 2, 3]], budget_tokens=9) for each in trainers
-        )
-        assert parts[0] == pytest.approx(plain[0], abs=1e-5)
-
-
-def running_scripts(folder: Path) -> list[int]:
-    written = [file.read_text() for file in folder.glob("python.*")]
-    return [int(pid) for pid in written if pid and is_running(int(pid))]
-
-
-def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Let ranks be this shell script; its sixth argument is the rank."""
-    fake = tmp_path / "python"
-    fake.write_text(f"#!/bin/sh\n{script}\n")
-    fake.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(fake))
-    monkeypatch.setattr(child, "EXIT_SECONDS", 0.5)
-
-
-async def test_ranks_that_hang_are_an_error_in_time_and_are_ended(
-    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    python(tmp_path, monkeypatch, "echo $$ > $0.$6; exec sleep 600")
-    monkeypatch.setattr(link, "LOAD_SECONDS", 2.0)
-    with pytest.raises(LearnerError, match=r"rank 0 of 2 and .*rank 1 of 2 did not answer Load"):
-        async with two_ranks(tmp_path, config, tmp_path):
-            raise AssertionError
-    assert not running_scripts(tmp_path)
-
-
-async def test_a_rank_that_cannot_start_ends_those_that_did(
-    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script = '[ "$6" = 1 ] && echo no GPU && exit 3; echo $$ > $0.$6; exec sleep 600'
-    python(tmp_path, monkeypatch, script)
-    with pytest.raises(LearnerError, match=r"rank 1 of 2 ended \(exit code 3\)(?s:.)*no GPU"):
-        async with two_ranks(tmp_path, config, tmp_path):
-            raise AssertionError
-    assert not running_scripts(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("visible", "shown"), [(None, ["0", "1"]), ("3, 5,7", ["3", "5"]), ("", [None, None])]
-)
-def test_each_rank_is_shown_one_of_the_visible_gpus(visible: str | None, shown) -> None:
-    environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-    found = [gpu_of(rank, 2, environment).get("CUDA_VISIBLE_DEVICES") for rank in range(2)]
-    assert found == shown
-
-
-def test_more_ranks_than_visible_gpus_are_refused() -> None:
-    with pytest.raises(LearnerError, match=r"learner\.ranks = 2, but CUDA_VISIBLE_DEVICES is 6"):
-        gpu_of(0, 2, {"CUDA_VISIBLE_DEVICES": "6"})
-
-
-def test_several_ranks_need_to_know_what_each_holds() -> None:
-    with pytest.raises(ValidationError, match=r"learner\.ranks = 2 needs learner\.sharding"):
-        LearnerSection(ranks=2, sharding="none")
