@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 
 _FENCE = re.compile(r"```(?P<tag>[\w+-]*)[ \t]*\n(?P<text>.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
-_DISPLAY = re.compile(r"\\\[(?P<text>.*?)\\\]", re.DOTALL)
 _BOXED = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
+_BRACE = re.compile(r"(?<!\\)[{}]")
 _LABEL = re.compile(r"\A\s*(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?\s*", re.IGNORECASE)
 _PYTHON_TAGS = ("python", "python3", "py", "")
 
@@ -34,17 +34,25 @@ def math_answer(response: str) -> str | None:
     boxed = last_boxed(response)
     if boxed is not None:
         return boxed.strip() or None
-    displayed = _DISPLAY.findall(response)
-    return displayed[-1].strip() or None if displayed else None
+    return (_last_displayed(response) or "").strip() or None
 
 
 def last_boxed(text: str) -> str | None:
-    r"""What the last complete `\boxed{}` holds, with its braces counted."""
-    for opening in reversed(list(_BOXED.finditer(text))):
-        end = _closing_brace(text, opening.end())
-        if end is not None:
-            return text[opening.end() : end]
-    return None
+    r"""What the last complete `\boxed{}` holds, with its braces counted.
+
+    One pass: a response may be nothing but boxes that are never closed.
+    """
+    boxes = {match.end() - 1 for match in _BOXED.finditer(text)}
+    opened: list[int] = []
+    found: tuple[int, int] | None = None
+    for brace in _BRACE.finditer(text):
+        if brace[0] == "{":
+            opened.append(brace.start())
+        elif opened:
+            start = opened.pop()
+            if start in boxes and (found is None or start > found[0]):
+                found = start, brace.start()
+    return text[found[0] + 1 : found[1]] if found else None
 
 
 def code_answer(response: str) -> str | None:
@@ -87,11 +95,13 @@ def fences(text: str) -> list[tuple[str, str]]:
     return [(match["tag"].lower(), match["text"]) for match in _FENCE.finditer(text)]
 
 
-def _closing_brace(text: str, start: int) -> int | None:
-    depth = 1
-    for index in range(start, len(text)):
-        if text[index] in "{}" and text[index - 1] != "\\":
-            depth += 1 if text[index] == "{" else -1
-            if depth == 0:
-                return index
-    return None
+def _last_displayed(text: str) -> str | None:
+    r"""What the last complete `\[ \]` holds; in one pass, too."""
+    found, end = None, 0
+    while (start := text.find("\\[", end)) >= 0:
+        end = text.find("\\]", start + 2)
+        if end < 0:
+            break
+        found = text[start + 2 : end]
+        end += 2
+    return found

@@ -188,6 +188,8 @@ def _same_line(line: str, wanted: str) -> bool:
 
 def _numbers(line: str) -> list[Decimal] | None:
     try:
-        return [Decimal(word) for word in line.split()]
+        numbers = [Decimal(word) for word in line.split()]
     except InvalidOperation:
         return None
+    # NaN equals nothing, and to compare a signalling one raises an exception.
+    return None if any(map(Decimal.is_nan, numbers)) else numbers

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from azr.benchmarks.grading import Graders
+from azr.benchmarks.jails import SolutionJail
 from azr.benchmarks.questions import Kind
 from azr.config import SandboxSection
 
@@ -24,4 +25,11 @@ def data() -> Path:
 @pytest.fixture(scope="module")
 async def graders() -> AsyncIterator[Graders]:
     async with Graders.open(set(Kind), SandboxSection(workers=1), kept=None) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+async def jail() -> AsyncIterator[SolutionJail]:
+    """With little time for each call: most tests of it are of solutions that use all of it."""
+    async with SolutionJail.open(SandboxSection(workers=1), cpu_seconds=1) as opened:
         yield opened

@@ -1,9 +1,7 @@
-"""Model-written code is compared as EvalPlus and LiveCodeBench compare it, and holds up nothing."""
+"""Model-written code is compared as EvalPlus and LiveCodeBench compare it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,68 +11,13 @@ from azr.benchmarks.harness import function_harness
 from azr.benchmarks.jails import SolutionJail
 from azr.benchmarks.keeping import KeptOutputs
 from azr.benchmarks.programs import ProgramGrader, same_output
-from azr.benchmarks.questions import (
-    Arguments,
-    FunctionReference,
-    Mark,
-    ProgramReference,
-    Question,
-)
-from azr.config import SandboxSection
+from azr.benchmarks.questions import Question
+from tests.benchmarks.solutions import marked, program_row, reference
 
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture(scope="module")
-async def jail() -> AsyncIterator[SolutionJail]:
-    async with SolutionJail.open(SandboxSection(workers=1), cpu_seconds=1) as opened:
-        yield opened
-
-
-def reference(
-    canonical: str, *inputs: Arguments, entry: str = "g", atol: float = 0
-) -> FunctionReference:
-    return FunctionReference(
-        entry_point=entry, canonical=canonical, base_inputs=inputs, plus_inputs=(), atol=atol
-    )
-
-
-async def marked(jail: SolutionJail, of: FunctionReference, code: str) -> Mark:
-    question = Question(
-        benchmark="b", question_id="1", text="", reference=of, digest=f"{hash(of.canonical)}"
-    )
-    grader = FunctionGrader(jail=jail, kept=KeptOutputs(None, ""))
-    return await grader.mark(question, of, code)
-
-
 SUM = "def g(a, b):\n    return a + b"
-HOSTILE = {
-    "a loop": "def g(a, b):\n    while True: pass",
-    "a loop outside": "while True: pass",
-    "all memory": "def g(a, b):\n    x = 'x' * 10 ** 9\n    return [x * 9 for _ in range(99)]",
-    "processes": "import os\ndef g(a, b):\n    while True: os.fork()",
-    "an exit": "import os\nos._exit(0)",
-    "a signal": "import os\ndef g(a, b):\n    os.kill(os.getppid(), 9)",
-    "recursion": "import sys\nsys.setrecursionlimit(10**9)\ndef g(a, b):\n    return g(a, b)",
-    "a huge value": "def g(a, b):\n    return ['x' * 1000] * 10 ** 6",
-    "its own frames": "import os\ndef g(a, b):\n    os.write(9, b'\\x01R\\x02\\x00\\x00\\x00{}')",
-    "equal to all": "class E:\n    def __eq__(self, o): return True\ndef g(a, b): return E()",
-    "no syntax": "def g(a, b) return",
-    "another name": "def h(a, b): return a + b",
-    "a patched harness": (
-        "import sys\ndef g(a, b):\n    frame = sys._getframe(1)\n"
-        "    frame.f_globals['_viewed'] = lambda value: 3\n    return 0"
-    ),
-}
-
-
-@pytest.mark.parametrize("what", HOSTILE)
-async def test_hostile_solutions_are_wrong_and_the_next_is_graded(
-    what: str, jail: SolutionJail
-) -> None:
-    of = reference(SUM, (1, 2), (3, 4))
-    assert not (await marked(jail, of, HOSTILE[what])).correct
-    assert (await marked(jail, of, SUM)).correct
 
 
 async def test_values_are_compared_as_evalplus_compares_them(jail: SolutionJail) -> None:
@@ -126,15 +69,9 @@ def test_no_expected_value_enters_the_jail() -> None:
     assert "expected" not in program
 
 
-def row(path: Path, tests: list[tuple[str, str]], function: str = "") -> ProgramReference:
-    cases = [{"input": i, "output": o, "testtype": "stdin"} for i, o in tests]
-    path.write_text(json.dumps({"public_test_cases": json.dumps(cases)}) + "\n")
-    return ProgramReference(path=path, offset=0, function=function)
-
-
 async def test_inputs_of_megabytes_reach_a_program(jail: SolutionJail, tmp_path: Path) -> None:
     numbers = range(200_000)
-    of = row(
+    of = program_row(
         tmp_path / "row.jsonl",
         [("1\n7\n", "7"), (f"{len(numbers)}\n{' '.join(map(str, numbers))}\n", f"{sum(numbers)}")],
     )
@@ -148,7 +85,7 @@ async def test_inputs_of_megabytes_reach_a_program(jail: SolutionJail, tmp_path:
 async def test_programs_may_read_and_end_in_every_usual_way(
     jail: SolutionJail, tmp_path: Path
 ) -> None:
-    of = row(tmp_path / "row.jsonl", [("2\n3 4\n", "7\n"), ("1\n5\n", "5")])
+    of = program_row(tmp_path / "row.jsonl", [("2\n3 4\n", "7\n"), ("1\n5\n", "5")])
     ways = [
         "import sys\ndata = sys.stdin.read().split()\nprint(sum(map(int, data[1:])))",
         "import sys\nsys.stdout.write(str(sum(map(int, sys.stdin.buffer.read().split()[1:]))))",
