@@ -1,19 +1,14 @@
-"""A benchmark's files: found in a local folder, or fetched into it, and read once.
+"""A benchmark's files: found in a local folder, and read once.
 
-Nothing is fetched unless asked for: the whole suite is over four gigabytes. A fetched file
-is checked by size and checksum before it takes its name; the digest of every file that is
-read goes into the results.
+Nothing is fetched unless asked for (`azr.benchmarks.fetching`): the whole suite is over four
+gigabytes. The digest of every file that is read goes into the results.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import http.client
 import os
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +16,6 @@ from azr.benchmarks.catalogue import BenchmarkFile, BenchmarkSpec
 from azr.benchmarks.questions import BadRow, Question
 from azr.benchmarks.rows import Place, question
 from azr.errors import InputError
-
-TIMEOUT_SECONDS = 60.0
-_PIECE_BYTES = 1 << 20
-_GZIP_MAGIC = b"\x1f\x8b"
-
-type OnBytes = Callable[[int], None]
-"""Hears how many bytes have arrived."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,30 +93,6 @@ def load(spec: BenchmarkSpec, folder: Path) -> LoadedBenchmark:
     )
 
 
-def fetch(file: BenchmarkFile, folder: Path, *, on_bytes: OnBytes | None = None) -> Path:
-    """Download a file into the folder, unpacked; it appears there whole or not at all.
-
-    Raises InputError when the source is out of reach, or sent something else.
-    """
-    target = folder / file.name
-    scratch = target.with_name(target.name + ".part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _receive(file, scratch, on_bytes)
-        _unpack(scratch)
-        _check(file, scratch)
-        scratch.rename(target)
-    except (OSError, http.client.HTTPException) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise InputError(
-            f"{file.url} could not be fetched: {reason}",
-            hint=f"Offline? Get that file elsewhere and put it at {target}.",
-        ) from error
-    finally:
-        scratch.unlink(missing_ok=True)
-    return target
-
-
 def _row(spec: BenchmarkSpec, line: bytes, place: Place) -> Question:
     found = question(spec.name, line, place, spec.read)
     if isinstance(found, BadRow):
@@ -153,46 +117,3 @@ def _lines(path: Path) -> Iterator[tuple[bytes, Place]]:
                 offset += len(line)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _receive(file: BenchmarkFile, scratch: Path, on_bytes: OnBytes | None) -> None:
-    if not file.url.startswith(("https://", "http://")):
-        raise InputError(f"{file.url} is no web address")
-    request = urllib.request.Request(file.url, headers={"User-Agent": "azr"})  # noqa: S310
-    with (
-        urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer,  # noqa: S310
-        scratch.open("wb") as out,
-    ):
-        while piece := answer.read(_PIECE_BYTES):
-            out.write(piece)
-            if on_bytes is not None:
-                on_bytes(len(piece))
-
-
-def _unpack(scratch: Path) -> None:
-    with scratch.open("rb") as packed:
-        if packed.read(len(_GZIP_MAGIC)) != _GZIP_MAGIC:
-            return
-    plain = scratch.with_name(scratch.name + ".plain")
-    with gzip.open(scratch) as source, plain.open("wb") as out:
-        while piece := source.read(_PIECE_BYTES):
-            out.write(piece)
-    plain.rename(scratch)
-
-
-def _check(file: BenchmarkFile, path: Path) -> None:
-    size = path.stat().st_size
-    if file.num_bytes and size != file.num_bytes:
-        raise InputError(
-            f"{file.url} sent {size:,} bytes, not {file.num_bytes:,}",
-            hint="The source changed or the download broke; try again.",
-        )
-    if file.checksum:
-        algorithm, _, wanted = file.checksum.partition(":")
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, algorithm).hexdigest()
-        if digest != wanted:
-            raise InputError(
-                f"{file.url} has the {algorithm} checksum {digest}, not {wanted}",
-                hint="The source changed or the download broke; try again.",
-            )

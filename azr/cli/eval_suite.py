@@ -113,7 +113,8 @@ def _loaded(options: SuiteOptions) -> tuple[LoadedBenchmark, ...]:
 
 
 def _download(specs: Sequence[BenchmarkSpec], folder: Path) -> None:
-    from azr.benchmarks.loading import fetch, missing
+    from azr.benchmarks.fetching import fetch
+    from azr.benchmarks.loading import missing
 
     files = {file.name: file for spec in specs for file in missing(spec, folder)}
     columns = (

@@ -1,42 +1,17 @@
-"""Benchmark files: read from a folder, fetched whole or not at all, refused with a reason."""
+"""Benchmark files: read from a folder, or refused with a reason."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import http.server
-import threading
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from azr.benchmarks.catalogue import BENCHMARKS, SUITES, BenchmarkFile, choose
-from azr.benchmarks.loading import fetch, load, missing, require
+from azr.benchmarks.catalogue import BENCHMARKS, SUITES, choose
+from azr.benchmarks.loading import load, missing, require
 from azr.benchmarks.programs import read_tests
 from azr.benchmarks.questions import FunctionReference, MathReference, ProgramReference
 from azr.errors import InputError
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder that a web server on this machine serves."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    serve = partial(Handler, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_every_sample_file_is_read_whole(data: Path) -> None:
@@ -110,37 +85,3 @@ def test_names_and_suites_choose_in_the_order_of_the_table() -> None:
     )
     with pytest.raises(InputError, match="there is no benchmark 'gsm8k'"):
         choose("gsm8k")
-
-
-def test_a_fetched_file_is_unpacked_and_checked(site: tuple[Path, str], tmp_path: Path) -> None:
-    folder, address = site
-    content = b'{"id": 1}\n' * 50
-    (folder / "rows.gz").write_bytes(gzip.compress(content))
-    digest = hashlib.sha256(content).hexdigest()
-    good = BenchmarkFile(
-        name="sub/rows.jsonl", url=f"{address}/rows.gz", num_bytes=500, checksum=f"sha256:{digest}"
-    )
-    heard: list[int] = []
-    assert fetch(good, tmp_path, on_bytes=heard.append).read_bytes() == content
-    assert sum(heard) > 0
-
-
-@pytest.mark.parametrize(("num_bytes", "checksum"), [(499, ""), (0, "md5:" + "0" * 32)])
-def test_something_else_is_not_kept(
-    site: tuple[Path, str], tmp_path: Path, num_bytes: int, checksum: str
-) -> None:
-    folder, address = site
-    (folder / "rows").write_bytes(b"x" * 500)
-    other = BenchmarkFile(
-        name="rows.jsonl", url=f"{address}/rows", num_bytes=num_bytes, checksum=checksum
-    )
-    with pytest.raises(InputError, match="not"):
-        fetch(other, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["site"]
-
-
-def test_offline_says_where_to_put_the_file(tmp_path: Path) -> None:
-    file = BenchmarkFile(name="rows.jsonl", url="http://127.0.0.1:9/rows")
-    with pytest.raises(InputError, match="could not be fetched") as caught:
-        fetch(file, tmp_path)
-    assert str(tmp_path / "rows.jsonl") in caught.value.hint
