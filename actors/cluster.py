@@ -34,7 +34,7 @@ from actors.remote_replica import RemoteReplica
 from azr.config import RunConfig
 from azr.engine.environment import engine_environment, has_cpu_build
 from azr.errors import AzrError, EngineError, NodeError
-from azr.membership import NodeRecord
+from azr.membership import NodeRecord, replica_name
 from azr.placement import Machine, NodePlan, Plan
 from azr.run_directory import RunDirectory
 from azr.types import PolicyVersion
@@ -244,7 +244,6 @@ def living_nodes(directory: RunDirectory) -> dict[str, RayNode]:
 
 def ray_reach(key: str, config: RunConfig, node: NodeRecord) -> RemoteReplica:
     """The proxy of another node's replica (`actors.roll_call.Reach`, but for `key`, `config`)."""
-    from actors.roll_call import replica_name  # noqa: PLC0415 -- pulls in vLLM
 
     async def call(method: str, *arguments: object) -> Any:  # noqa: ANN401
         try:

@@ -30,7 +30,7 @@ from azr.learner.link import LearnerProcess
 from azr.membership import RunPhase
 from azr.play_time import PLAYED_SECONDS_METRIC, PlayTime
 from azr.progress import BUSY_SECONDS_METRIC, CPU_SECONDS_METRIC, SAMPLED_TOKENS_METRIC
-from azr.types import Lineage, ReplicaProof, StepResult
+from azr.types import Lineage, PolicyVersion, ReplicaProof, StepResult
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +77,11 @@ class Learning:
             weight_host=self.weights.host,
             visible_gpus=self.weights.visible_gpus,
         ) as learner:
-            publisher = await self._publisher(learner, lineage)
-            await publisher.publish(version)
+            publisher = await shared.unless_drained(self._serving, learner, version, lineage)
+            if publisher is None:  # it was told to stop before anybody could sample
+                shared.learning_over.set()
+                return
+            shared.learner_serves.set()
             before = await shared.store.largest_metric(PLAYED_SECONDS_METRIC)
             play_time = PlayTime.of_minutes(shared.config.run.minutes, before_seconds=before or 0.0)
             if version < shared.config.run.steps and await self._is_finished():
@@ -90,22 +93,34 @@ class Learning:
     async def _is_finished(self) -> bool:
         return await self.shared.store.phase() is RunPhase.FINISHED
 
+    async def _serving(
+        self, learner: LearnerProcess, version: PolicyVersion, lineage: Lineage
+    ) -> Publisher:
+        """The publisher, once a replica serves what the learner has: whichever is open first.
+
+        The others, this node's own among them, are brought to it as they come.
+        """
+        publisher = await self._publisher(learner, lineage)
+        await publisher.publish(version)
+        return publisher
+
     async def _publisher(self, learner: LearnerProcess, lineage: Lineage) -> Publisher:
         shared = self.shared
-        own = await shared.replica.get() if self.samples_here else None
-        canary = (
-            await shared.canary.get()
-            if own is not None
-            else await sampled_canary(shared.store, self.reach, own_node=shared.name)
+        canary = await sampled_canary(
+            shared.store,
+            self.reach,
+            own_node=shared.name,
+            own=shared.canary.get if self.samples_here else None,
         )
 
         async def record(proof: ReplicaProof) -> None:
             node_id = roll.node_of(proof.replica)
+            roll.note(proof)
             await shared.store.record_proof(replace(proof, node_id=node_id, lineage=lineage))
 
         channel = GlooWeightChannel(
             learner,
-            [] if own is None else [own],
+            [],
             engine=shared.config.engine,
             canary=canary,
             record=record,
@@ -116,7 +131,7 @@ class Learning:
             channel=channel,
             reach=self.reach,
             own_node=shared.name,
-            own=own,
+            own=lambda: shared.replica.now,
             owner=shared.owner,
             lineage=lineage,
         )
@@ -126,6 +141,7 @@ class Learning:
             roll=roll,
             clock=shared.clock,
             wakeups=shared.wakeups,
+            drain=shared.drain,
         )
 
     async def _learn(

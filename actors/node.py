@@ -146,6 +146,7 @@ class Node:
         if samples_here:
             sampling = Sampling(
                 shared=shared,
+                learns_here=Duty.LEARN in duties,
                 seeds=Duty.SEED in duties,
                 weight_backend=self.weight_backend,
                 data_parallel=self.plan.data_parallel,

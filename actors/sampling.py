@@ -6,6 +6,7 @@ measures held-out accuracy before and after.
 
 from __future__ import annotations
 
+import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -16,15 +17,27 @@ from actors.borrowing import borrowed
 from actors.evaluator import Evaluator
 from actors.proposer import Proposer
 from actors.replayer import Replayer
-from actors.roll_call import replica_name
+from actors.roll_call import samples
 from actors.seeder import fill_buffers
 from actors.shared import Shared
 from actors.solver import Solver
 from azr.engine.canary import sample_canary
 from azr.engine.replica import VllmReplica
 from azr.engine.weight_backend import WeightBackend
-from azr.membership import NodeState, RunPhase
+from azr.membership import NodeState, RunPhase, replica_name
+from azr.progress import replica_busy_metric, replica_tokens_metric
 from azr.types import PolicyVersion
+
+REPORT_SECONDS = 15.0
+"""Between two reports of what this node's engine has done so far."""
+ENOUGH_CORES = 4
+"""A machine with so many starts an engine and a learner beside each other."""
+HEAD_START_SECONDS = 60.0
+"""For the learner of a smaller one, while the replicas of other nodes play on."""
+LOOK_SECONDS = 1.0
+"""Between two looks at whether anybody samples meanwhile."""
+SILENT_HEARTBEATS = 3
+"""Who has missed so many does not count as somebody who samples."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -32,6 +45,8 @@ class Sampling:
     """Runs until the node is drained, or the run has finished."""
 
     shared: Shared
+    learns_here: bool
+    """The node has the run's learner too."""
     seeds: bool
     """This node fills the buffers and measures."""
     weight_backend: WeightBackend
@@ -42,6 +57,10 @@ class Sampling:
         """One life of the replica. Raises EngineError when it ends before its time."""
         shared = self.shared
         try:
+            if self.learns_here and len(os.sched_getaffinity(0)) < ENOUGH_CORES:
+                await let_learner_go_first(shared)
+            if shared.drain.requested:
+                return
             async with AsyncExitStack() as opened:
                 # Its files are held until vLLM has read them.
                 async with borrowed(shared.base, shared.directory.borrowed / shared.owner) as base:
@@ -81,14 +100,41 @@ class Sampling:
         try:
             shared.state = NodeState.PLAYING
             await shared.beat()
-            if await shared.unless_drained(self._prepare, replica, serves):
-                await shared.play(self._actors(replica))
-            await shared.learning_over.wait()
-            has_finished = await shared.store.phase() is RunPhase.FINISHED
-            if self.seeds and has_finished and replica.version > version:
-                await self._measure(replica)
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(self._report, replica)
+                await self._play_to_the_end(replica, version, serves)
+                beside.cancel_scope.cancel()
+            await self._say(replica)
         finally:
             shared.replica.take_back()
+
+    async def _play_to_the_end(
+        self, replica: VllmReplica, version: PolicyVersion, serves: anyio.Event
+    ) -> None:
+        """Keep the replica busy until there is nothing left to sample, nor to measure."""
+        shared = self.shared
+        if await shared.unless_drained(self._prepare, replica, serves):
+            await shared.play(self._actors(replica))
+        await shared.learning_over.wait()
+        has_finished = await shared.store.phase() is RunPhase.FINISHED
+        if self.seeds and has_finished and replica.version > version:
+            await self._measure(replica)
+
+    async def _report(self, replica: VllmReplica) -> None:
+        """Say now and again what this node's engine has done: readers sum up all nodes."""
+        while True:
+            await self._say(replica)
+            await anyio.sleep(REPORT_SECONDS)
+
+    async def _say(self, replica: VllmReplica) -> None:
+        done = replica.activity
+        await self.shared.store.record_metrics(
+            self.shared.clock.learner,
+            {
+                replica_busy_metric(replica.name): done.busy_seconds,
+                replica_tokens_metric(replica.name): float(done.sampled_tokens),
+            },
+        )
 
     async def _prepare(self, replica: VllmReplica, serves: anyio.Event) -> bool:
         """Wait until weights are proved and the buffers are full; True then."""
@@ -147,3 +193,26 @@ class Sampling:
             owner=shared.owner,
         )
         return [*sources, (solver, counts.solve_workers)]
+
+
+async def let_learner_go_first(shared: Shared) -> None:
+    """Wait until this node's learner serves, while other nodes sample for it.
+
+    Starting an engine beside it would take the cores that it needs, and the run goes on as
+    soon as the learner does. Nobody else samples, or the learner takes too long: no waiting.
+    """
+    with anyio.move_on_after(HEAD_START_SECONDS):
+        while not (shared.learner_serves.is_set() or shared.drain.requested):
+            if not await _others_sample(shared):
+                return
+            with anyio.move_on_after(LOOK_SECONDS):
+                await shared.learner_serves.wait()
+
+
+async def _others_sample(shared: Shared) -> bool:
+    silence_seconds = SILENT_HEARTBEATS * shared.config.cluster.heartbeat_seconds
+    silent = {node.node_id for node in await shared.store.silent_nodes(silence_seconds)}
+    return any(
+        samples(node) and node.name != shared.name and node.node_id not in silent
+        for node in await shared.store.nodes()
+    )

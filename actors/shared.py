@@ -71,6 +71,8 @@ class Shared:
     sandbox: Later[SandboxPool] = field(default_factory=Later)
     learning_over: anyio.Event = field(default_factory=anyio.Event)
     """Nobody learns on this node any more: what is to be measured is final."""
+    learner_serves: anyio.Event = field(default_factory=anyio.Event)
+    """The learner of this node has brought its weights to a replica, here or elsewhere."""
     state: NodeState = NodeState.STARTING
     lineage: Lineage = 0
     """Of the version that this node serves."""

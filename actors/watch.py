@@ -9,15 +9,13 @@ from pathlib import Path
 
 from azr.errors import StoreError
 from azr.progress import RunView
-from azr.report.moment import read_progress
-from azr.store import queries
-from azr.store.history import open_history
+from azr.report.moment import RunReader
 from azr.store.locate import Located
 from azr.store.points import EventPoint
 from azr.types import PolicyVersion
 
 REREAD_SECONDS = 2.0
-"""Reading a long history costs the machine that plays it; this bounds how often."""
+"""A look costs the machine that plays the run some milliseconds; this bounds how often."""
 
 NOTES = {
     "recovered": "continuing from v{version}; steps after it that were undone: {steps_rolled_back}",
@@ -52,15 +50,16 @@ class RunWatch:
     """The step that the run was at when it was first seen."""
     _started: float = field(default_factory=time.monotonic)
     _next_reading: float = 0.0
-    _num_events: int | None = None
+    _reader: RunReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._reader = RunReader(database=self.database)
 
     def begin(self) -> None:
         """Look once before the nodes start, so that old events are not told again."""
-        self._num_events = 0
         # A run that was killed while it started has a file, but no tables or no rows yet.
-        with contextlib.suppress(StoreError), open_history(self.database) as history:
-            self._num_events = len(queries.events(history))
-            self.first_step = queries.pipeline_summary(history).durable_version or 0
+        with contextlib.suppress(StoreError):
+            self.first_step = self._reader.look().durable_version
 
     def refresh(self, *, now: bool = False) -> None:
         """Show what is new; does nothing between readings or before there is a database."""
@@ -68,16 +67,13 @@ class RunWatch:
             return
         self._next_reading = time.monotonic() + REREAD_SECONDS
         try:
-            with open_history(self.database) as history:
-                events = queries.events(history)
-            progress = read_progress(self.database)
+            look = self._reader.look()
         except StoreError:
             return  # The node has not begun its run yet.
-        for event in events[self._num_events or 0 :]:
+        for event in look.events:
             self._tell(event)
-        self._num_events = len(events)
         elapsed = time.monotonic() - self._started
-        self.view.show(replace(progress, elapsed_seconds=elapsed))
+        self.view.show(replace(look.progress, elapsed_seconds=elapsed))
 
     def _tell(self, event: EventPoint) -> None:
         wording = NOTES.get(event.kind)

@@ -48,6 +48,11 @@ class ReplicaState(StrEnum):
     DEAD = "dead"
 
 
+def replica_name(node_name: str) -> str:
+    """Of the replica on a node: `replica-2` on `node-2`."""
+    return node_name.replace("node", "replica", 1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRecord:
     """One incarnation of a node. Times are seconds since the epoch."""

@@ -11,15 +11,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
+from azr.roster import Roster
 from azr.types import Cell, DropReason, TaskType
 
 BUSY_SECONDS_METRIC = "engine/busy_seconds"
-"""Recorded with every learner step: seconds so far in which vLLM had a request in
-flight, since its process began."""
+"""Recorded with every learner step: seconds so far in which the vLLM of the learner's node
+had a request in flight, since its process began. Nodes that only sample report their own."""
 SAMPLED_TOKENS_METRIC = "engine/sampled_tokens"
-"""Recorded with every learner step: tokens sampled so far."""
+"""Recorded with every learner step: tokens sampled so far on the learner's node."""
 CPU_SECONDS_METRIC = "node/cpu_seconds"
 """Recorded with every learner step: CPU time so far of the node and all that it started."""
+
+
+def replica_busy_metric(replica: str) -> str:
+    """Reported by every node that samples: seconds so far in which its vLLM had a request in
+    flight, since its process began."""
+    return f"replica/{replica}/busy_seconds"
+
+
+def replica_tokens_metric(replica: str) -> str:
+    """Reported by every node that samples: tokens sampled so far by its process."""
+    return f"replica/{replica}/sampled_tokens"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +57,9 @@ class Progress:
     dropped: Mapping[DropReason, int] = field(default_factory=dict)
     """Rollouts dropped since the run began."""
     generated_tokens_per_second: float | None = None
+    """Of all replicas together."""
     engine_busy_share: float | None = None
-    """Share of the time since the first step with a request in flight, 0 to 1."""
+    """Share of the recent past with a request in flight, 0 to 1: the mean of all replicas."""
     seconds_per_step: float | None = None
     """Mean wall-clock time between recent learner steps."""
     played_seconds: float = 0.0
@@ -55,6 +68,8 @@ class Progress:
     """`run.minutes` in seconds; 0 = no limit."""
     findings: Sequence[str] = ()
     """What `azr.diagnosis` sees going wrong now, a line each."""
+    roster: Roster = field(default_factory=Roster)
+    """Who plays, and how each fares."""
 
     @property
     def seconds_left(self) -> float | None:

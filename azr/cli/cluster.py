@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 
 from azr import config_files
-from azr.cli.live import duration, view_for
+from azr.cli.live import view_for
+from azr.cli.output import duration
 from azr.run_directory import RunDirectory
 
 RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run's directory.")]

@@ -11,12 +11,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from azr.cli.output import duration
+from azr.cli.roster import ALARM_STYLE, roster_tables
 from azr.play_time import SECONDS_PER_MINUTE
 from azr.progress import Progress, RunView
 from azr.types import Cell, Role, TaskType
 
 REFRESHES_PER_SECOND = 2
 WARNING_STYLE = "yellow"
+LIVE_ROWS = 16
+"""Of nodes and of replicas in the live view; a terminal has no room for all of a big run."""
 
 
 def view_for(console: Console) -> RunView:
@@ -91,7 +95,16 @@ def step_line(progress: Progress) -> str:
 
 
 def dashboard(progress: Progress) -> RenderableType:
-    """The live table: a bar, what each task type earns, and how the machinery runs."""
+    """The live table: a bar, what each task type earns, how the machinery runs, who plays
+    where that is more than one node, and what should catch the eye."""
+    roster = progress.roster
+    tables = roster_tables(roster, at_most=LIVE_ROWS) if len(roster.nodes) > 1 else []
+    alarms = [Text(alarm, style=ALARM_STYLE) for alarm in roster.alarms]
+    return Group(learning_view(progress), *tables, *alarms)
+
+
+def learning_view(progress: Progress) -> RenderableType:
+    """A bar, what each task type earns, how the machinery runs, and findings."""
     bar = Table.grid(padding=(0, 1))
     if progress.ends_by_time:
         total, completed = progress.limit_seconds, progress.played_seconds
@@ -164,12 +177,3 @@ def _signed(value: float | None) -> str:
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.0%}"
-
-
-def duration(seconds: float | None) -> str:
-    """`m:ss`, or `h:mm:ss` from an hour on."""
-    if seconds is None:
-        return "-"
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -101,3 +101,12 @@ def _plain(value: object) -> object:
 
 def _csv_cell(value: object) -> object:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+
+
+def duration(seconds: float | None) -> str:
+    """`m:ss`, or `h:mm:ss` from an hour on."""
+    if seconds is None:
+        return "-"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from azr import config_files
 from azr.cli.errors import EXIT_INTERRUPTED
-from azr.cli.live import duration, view_for
+from azr.cli.live import view_for
+from azr.cli.output import duration
 from azr.cli.own_database import own_database
 from azr.cli.preflight import check_run
 from azr.config import RunConfig

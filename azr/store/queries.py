@@ -84,8 +84,8 @@ def steps(history: History) -> list[StepPoint]:
     return [_step(*row) for row in history.connection.execute(query)]
 
 
-def cell_steps(history: History) -> list[CellStepPoint]:
-    """Reward, length and staleness of what each step trained on, per cell."""
+def cell_steps(history: History, *, step_id: int | None = None) -> list[CellStepPoint]:
+    """Reward, length and staleness of what each step trained on, or one of them, per cell."""
     truncated = sa.case((RolloutRow.finish_reason == FinishReason.LENGTH, 1.0), else_=0.0)
     query = (
         sa.select(
@@ -109,6 +109,8 @@ def cell_steps(history: History) -> list[CellStepPoint]:
         .group_by(LearnerStepRow.version, RolloutRow.role, RolloutRow.task_type)
         .order_by(LearnerStepRow.version, RolloutRow.role, RolloutRow.task_type)
     )
+    if step_id is not None:
+        query = query.where(LearnerStepRow.step_id == step_id)
     return [
         CellStepPoint(
             step=version,
@@ -126,8 +128,11 @@ def cell_steps(history: History) -> list[CellStepPoint]:
     ]  # fmt: skip
 
 
-def proposals(history: History) -> list[ProposalPoint]:
-    """How many proposals were valid and how often their tasks are solved; no seeding."""
+def proposals(history: History, *, since: float | None = None) -> list[ProposalPoint]:
+    """How many proposals were valid and how often their tasks are solved; no seeding.
+
+    With `since`, of those that were sampled from that time on.
+    """
     valid = sa.case((RolloutRow.judgement == Judgement.VALID, 1), else_=0)
     query = (
         sa.select(
@@ -142,6 +147,8 @@ def proposals(history: History) -> list[ProposalPoint]:
         .group_by(RolloutRow.newest_version, RolloutRow.task_type)
         .order_by(RolloutRow.newest_version, RolloutRow.task_type)
     )
+    if since is not None:
+        query = query.where(RolloutRow.generated_at >= since)
     rows = history.connection.execute(query)
     return [
         ProposalPoint(

@@ -9,20 +9,25 @@ import anyio
 import pytest
 
 from actors import publisher as module
-from actors.actor import PolicyClock, Wakeups
+from actors.actor import Drain, PolicyClock, Wakeups
 from actors.publisher import Publisher
 from azr.errors import WeightSyncError
 
 
 @dataclass
 class ScriptedChannel:
-    """Notes publications; `fails` makes the next one fail."""
+    """Notes publications; `fails` makes the next one fail, and `losses` so many lose everybody."""
 
     names: set[str] = field(default_factory=set)
     published: list[tuple[int, frozenset[str]]] = field(default_factory=list)
     fails: bool = False
+    losses: int = 0
 
     async def publish(self, version: int, *, only: Collection[str] = ()) -> Mapping[str, float]:
+        if self.losses:
+            self.losses -= 1
+            self.names.clear()
+            raise WeightSyncError("no replica is left to update")
         if self.fails:
             self.fails = False
             raise WeightSyncError("nobody received it")
@@ -80,6 +85,7 @@ def make(*arrivals: set[str]) -> Made:
         roll=roll,
         clock=PolicyClock(learner=4, serving=3),
         wakeups=Wakeups(),
+        drain=Drain(),
     )
     return Made(publisher, channel, roll, notes)
 
@@ -121,3 +127,32 @@ async def test_a_newcomer_that_fails_does_not_stop_the_learner() -> None:
     await m.publisher.attend()
     assert not m.channel.published
     assert m.roll.recorded == [4]
+
+
+async def test_who_loses_every_replica_waits_for_another(monkeypatch) -> None:
+    monkeypatch.setattr(module, "ROLL_SECONDS", 0.001)
+    m = make({"replica-2"}, set(), set(), {"replica-3"})
+    m.channel.losses = 1
+    with anyio.fail_after(10):
+        await m.publisher.publish(5)
+    assert m.channel.published == [(5, frozenset())]
+    assert m.channel.names == {"replica-3"}
+    assert m.notes.events == ["waiting_for_replicas"]
+
+
+async def test_replicas_that_are_lost_again_and_again_are_an_error_in_the_end(monkeypatch) -> None:
+    monkeypatch.setattr(module, "ROLL_SECONDS", 0.001)
+    m = make(*({"replica-2"} for _ in range(10)))
+    m.channel.losses = 10
+    with anyio.fail_after(10), pytest.raises(WeightSyncError):
+        await m.publisher.publish(5)
+    assert m.publisher.clock.serving == 3
+
+
+async def test_a_node_that_is_drained_does_not_wait_for_who_has_left() -> None:
+    m = make()
+    m.publisher.drain.request()
+    with anyio.fail_after(10):
+        await m.publisher.publish(5)
+    assert m.channel.published == m.notes.metrics == []
+    assert m.publisher.clock.serving == 3
