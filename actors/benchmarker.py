@@ -34,6 +34,7 @@ from azr.types import PolicyVersion
 log = logging.getLogger(__name__)
 
 EVALS_FOLDER = "evals/background"
+_PINNED = "step-"
 _LAST_WORDS_CHARS = 500
 
 
@@ -73,6 +74,7 @@ class Benchmarker:
         """Measure the newest version whenever one is due."""
         while True:
             await self._due.wait()
+            await run_sync(_let_go, self.root / EVALS_FOLDER)
             self._due = anyio.Event()
             try:
                 durable = await self.store.latest_durable()
@@ -85,7 +87,7 @@ class Benchmarker:
 
     async def _measure(self, version: PolicyVersion, checkpoint: Path) -> None:
         """Record the scores of a checkpoint; a failure is told and costs nothing else."""
-        pinned = self.root / EVALS_FOLDER / f"step-{version}"
+        pinned = self.root / EVALS_FOLDER / f"{_PINNED}{version}"
         suite = self.settings.suite
         try:
             await run_sync(_pin, checkpoint, pinned)
@@ -99,7 +101,7 @@ class Benchmarker:
             await self._tell(version, str(error))
         finally:
             with anyio.CancelScope(shield=True):
-                await run_sync(lambda: shutil.rmtree(pinned, ignore_errors=True))
+                await run_sync(_let_go, pinned.parent)
 
     async def _tell(self, version: PolicyVersion, cause: str) -> None:
         log.warning("a checkpoint was not measured", extra={"version": version, "cause": cause})
@@ -164,9 +166,14 @@ def _modest(command: Sequence[str]) -> list[str]:
     return [*ending, "nice", "-n", "19", *command]
 
 
+def _let_go(folder: Path) -> None:
+    """Remove pinned versions: a run that was killed left its own, with all their weights."""
+    for pinned in folder.glob(f"{_PINNED}*"):
+        shutil.rmtree(pinned, ignore_errors=True)
+
+
 def _pin(checkpoint: Path, pinned: Path) -> None:
     """Link a checkpoint's model into a folder of its own, or copy it to another disk."""
-    shutil.rmtree(pinned, ignore_errors=True)
     pinned.mkdir(parents=True)
     for path in checkpoint.iterdir():
         if path.is_file():

@@ -86,6 +86,16 @@ async def test_a_version_is_pinned_while_the_run_removes_it(tmp_path: Path) -> N
     assert not (tmp_path / "checkpoint-10").exists()
 
 
+async def test_what_a_killed_run_had_pinned_is_let_go(tmp_path: Path) -> None:
+    left = tmp_path / EVALS_FOLDER / "step-7"
+    left.mkdir(parents=True)
+    (left / "weights").write_text("0.1")
+    (tmp_path / EVALS_FOLDER / "results").mkdir()
+    store = Recorder(checkpoint(tmp_path, 10, "0.5"))
+    await told(benchmarker(tmp_path, store), store, 10)
+    assert [path.name for path in (tmp_path / EVALS_FOLDER).iterdir()] == ["results"]
+
+
 async def test_a_failure_is_told_and_costs_nothing_else(tmp_path: Path) -> None:
     store = Recorder(checkpoint(tmp_path, 10, "0.5"))
     failing = "import sys; sys.exit('error: no data')"
