@@ -6,6 +6,7 @@
 # Each installs what it needs first: system libraries through apt (as root; otherwise it
 # prints the one command to run), uv into .tools/, the locked environment into .venv/.
 # EXTRA=cuda takes the GPU build of vLLM instead of the CPU build.
+# LANES=2 runs the tests of whole runs beside the others.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,6 +15,7 @@ MAKEFLAGS += --no-print-directory
 
 EXTRA ?= cpu
 ARGS ?=
+LANES ?= 1
 UV_VERSION := 0.13.9
 UV := .tools/bin/uv
 BIN := .venv/bin
@@ -40,11 +42,23 @@ help:
 run: setup
 	@$(BIN)/azr run $(ARGS)
 
+# Tests of whole runs. They wait for processes of their own most of the time, as many of the
+# others do, so that two lanes beside each other need little more than the longer one alone.
+PLAYED := tests/e2e tests/experiments/test_toy.py
+
 # The tests start a PostgreSQL server of their own; a run needs none on this machine.
 test: POSTGRES := needed
 test: check
 	@echo "make: running the tests"
-	@$(BIN)/python -m pytest $(ARGS)
+	@[ "$(LANES)" = 2 ] || exec $(BIN)/python -m pytest $(ARGS); \
+	log=$$(mktemp); \
+	$(BIN)/python -m pytest $(PLAYED) $(ARGS) > "$$log" 2>&1 & played=$$!; \
+	trap 'kill $$played 2> /dev/null || true; rm -f "$$log"' EXIT; \
+	failed=0; \
+	$(BIN)/python -m pytest $(PLAYED:%=--ignore=%) $(ARGS) || failed=1; \
+	wait $$played || failed=1; \
+	echo "make: the tests of whole runs"; cat "$$log"; \
+	exit $$failed
 
 check: setup
 	@echo "make: checking format, lint, types and import rules"
