@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 BATCH_ROLLOUTS = 4
@@ -21,8 +22,14 @@ SMALL = (
     "selfplay.seed_batches=2",
     "selfplay.attempts=3",
     "learner.checkpoint_every_steps=3",
-    "evaluation.problems_per_type=1",
+    "evaluation.problems_per_type=0",
 )
+BESIDE = (
+    "evaluation.suite=mbpp+,cruxeval-o",
+    "evaluation.suite_limit=2",
+    f"evaluation.suite_data={Path(__file__).parent.parent / 'benchmarks' / 'data'}",
+)
+"""What is measured beside a run, if `evaluation.suite_every_steps` says so."""
 RUN_SECONDS = 420.0
 """A deadline against hanging, for machines far slower than a laptop."""
 
@@ -38,12 +45,38 @@ class Played:
         return query(self.directory, sql)
 
 
-def query(directory: Path, sql: str) -> list[tuple]:
+def query(directory: Path, sql: str, name: str = "azr") -> list[tuple]:
     """Plain SQL on a run's database, as a user would ask it."""
-    with sqlite3.connect(directory / "azr.sqlite", timeout=30) as connection:
+    with sqlite3.connect(directory / f"{name}.sqlite", timeout=30) as connection:
         rows = connection.execute(sql).fetchall()
     connection.close()
     return rows
+
+
+def committed_steps(directory: Path) -> int:
+    """Steps of the surviving lineage; 0 while there is no database."""
+    if not (directory / "azr.sqlite").exists():
+        return 0
+    try:
+        ((steps,),) = query(directory, "select count(*) from learner_step where state = 'live'")
+    except sqlite3.Error:  # the tables may not be there yet
+        return 0
+    return steps
+
+
+def family(driver: int) -> list[psutil.Process]:
+    """All processes of a run that is on this machine."""
+    return psutil.Process(driver).children(recursive=True)
+
+
+def evaluations(driver: int) -> list[psutil.Process]:
+    """The processes that measure a version beside a run."""
+    found = []
+    for process in family(driver):
+        with suppress(psutil.Error):  # it ended meanwhile
+            if process.cmdline()[1:4] == ["-m", "azr", "eval"]:
+                found.append(process)
+    return found
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -92,4 +125,5 @@ def wait_until(condition: Callable[[], bool], *, what: str, seconds: float = RUN
 @pytest.fixture(scope="session")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     """One asynchronous run of ten steps that the tests of this folder look at."""
-    return play(tmp_path_factory.mktemp("e2e") / "run", steps=10)
+    settings = ["evaluation.problems_per_type=1"]
+    return play(tmp_path_factory.mktemp("e2e") / "run", steps=10, settings=settings)

@@ -44,7 +44,8 @@ def test_a_run_outlives_an_outage_of_its_database_server(tmp_path: Path):
         url = server.create("history")
         words = command("run", "--run-dir", tmp_path / "run", "--db", url, "--steps", str(STEPS))
         log = tmp_path / "run.log"
-        with playing([*words, *overrides(SMALL)], log) as driver:
+        settings = [*SMALL, "evaluation.problems_per_type=1"]
+        with playing([*words, *overrides(settings)], log) as driver:
             wait_until(lambda: committed_steps(url) >= 2, what="second step")
             server.stop(signal.SIGKILL)
             time.sleep(AWAY_SECONDS)  # the outage itself
