@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from azr.errors import RunDirectoryError
+from azr.errors import AzrError, RunDirectoryError
 
 MIB = 1 << 20
 RUNS_FOLDER = Path("runs")
@@ -160,6 +160,21 @@ def locked(directory: RunDirectory) -> Generator[RunDirectory]:
         handle.write(f"{os.getpid()}\n")
         handle.flush()
         yield directory
+
+
+@contextmanager
+def told_if_removed(directory: RunDirectory) -> Generator[None]:
+    """Around a run that has begun: what fails because somebody removed its directory, or the
+    folder in which a relative path begins, is told as that."""
+    try:
+        yield
+    except (OSError, AzrError, ExceptionGroup) as error:
+        if directory.holds_run():
+            raise
+        raise RunDirectoryError(
+            f"{directory.root} was removed while its run was on",
+            hint="Its checkpoints are gone with it; `azr run` begins another run.",
+        ) from error
 
 
 def is_in_use(directory: RunDirectory) -> bool:

@@ -1,6 +1,7 @@
 """Laws of a run directory: who may use it, and that it is refused before it is touched."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from azr.errors import RunDirectoryError
-from azr.run_directory import RunDirectory, check_usable, locked
+from azr.report.build import build
+from azr.run_directory import RunDirectory, check_usable, locked, told_if_removed
 
 
 def started(tmp_path: Path) -> RunDirectory:
@@ -88,3 +90,30 @@ def test_two_processes_cannot_hold_one_directory(tmp_path: Path):
         holder.kill()
     with locked(directory):
         assert directory.lock.read_text(encoding="utf-8") == f"{os.getpid()}\n"
+
+
+def report_of(directory: RunDirectory, *, removes: Path) -> None:
+    """What `azr run` does in the end, after somebody removed something."""
+    with told_if_removed(directory):
+        shutil.rmtree(removes)
+        build(directory)
+
+
+def test_a_directory_that_was_removed_under_its_run_is_told_as_that(tmp_path: Path):
+    directory = started(tmp_path)
+    with pytest.raises(RunDirectoryError, match="was removed") as told:
+        report_of(directory, removes=directory.root)
+    assert "begins another run" in told.value.hint
+
+
+def test_the_folder_that_a_relative_path_begins_in_may_be_removed_too(tmp_path: Path, monkeypatch):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(RunDirectoryError, match="run was removed"):
+        report_of(RunDirectory(Path("run")), removes=folder)
+
+
+def test_other_failures_of_a_run_stay_what_they_are(tmp_path: Path):
+    with pytest.raises(OSError, match="disk"), told_if_removed(started(tmp_path)):
+        raise OSError("the disk is full")

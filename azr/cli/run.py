@@ -21,7 +21,7 @@ from azr.errors import ConfigError
 from azr.placement import Plan, Where, place
 from azr.placement.where import this_machine
 from azr.progress import RunSummary
-from azr.run_directory import RUNS_FOLDER, RunDirectory, locked
+from azr.run_directory import RUNS_FOLDER, RunDirectory, locked, told_if_removed
 
 
 def run(
@@ -118,7 +118,8 @@ def run(
         config_files.write(resolved, directory.config)
         try:
             start = _Start(where=where, resume=resume is not None, detach=detach)
-            summary = _play(resolved, directory, console, start)
+            with told_if_removed(directory):
+                summary = _play(resolved, directory, console, start)
         except KeyboardInterrupt:
             typer.echo(f"aborted: azr run --resume {directory.root} continues", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None

@@ -12,6 +12,7 @@ from azr.benchmarks.metrics import from_metrics as from_benchmark_metrics
 from azr.diagnosis.measures import StepMeasures
 from azr.diagnosis.series import read_series
 from azr.evals.metrics import PREFIX, HeldOutPoint, from_metrics
+from azr.report.standing import EngineFigures, read_engines
 from azr.store import queries
 from azr.store.history import open_history
 from azr.store.locate import Located
@@ -52,6 +53,9 @@ class History:
     watch: tuple[StepMeasures, ...] = ()
     """What `azr.diagnosis` measured of each step."""
 
+    engines: tuple[EngineFigures, ...] = ()
+    """Of every replica, between the first step and the last."""
+
     @property
     def num_generated(self) -> int:
         return sum(self.states.values())
@@ -69,7 +73,13 @@ def read_history(database: Path | Located) -> History:
         steps = tuple(queries.steps(connection))
         elapsed = steps[-1].committed_at - started_at if steps else 0.0
         window_seconds = max(SHORTEST_WINDOW_SECONDS, elapsed / NUM_WINDOWS)
+        engines = (
+            read_engines(connection, since=steps[0].committed_at, until=steps[-1].committed_at)
+            if steps
+            else ()
+        )
         return History(
+            engines=engines,
             model=config.run.model,
             total_steps=config.run.steps,
             max_staleness=config.learner.max_staleness,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from azr.membership import NodeRecord, ReplicaRecord, ReplicaState, replica_name
@@ -101,6 +102,38 @@ def busy_share(totals: Sequence[MetricPoint]) -> float | None:
     gains = list(busy_gains(totals))
     elapsed = sum(seconds for seconds, _ in gains)
     return sum(busy for _, busy in gains) / elapsed if elapsed > 0 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFigures:
+    """What the engine of one node did over a run, all of its lives together."""
+
+    replica: str
+    busy_share: float | None
+    tokens: int
+    """Sampled into rollouts."""
+
+
+def read_engines(history: History, *, since: float, until: float) -> tuple[EngineFigures, ...]:
+    """Of every node that ever sampled, between two times; empty where no node reported."""
+    records = [record for record in members.nodes(history) if SAMPLES in record.duties]
+    names = sorted({replica_name(record.name) for record in records}, key=name_order)
+    tokens: Counter[str] = Counter()
+    sampled = recent.sampled_tokens(history, since=since, until=until)
+    for record in records:
+        tokens[replica_name(record.name)] += sampled.get(record.node_id, 0)
+    metrics = {name: replica_busy_metric(name) for name in names}
+    found = recent.newest_metrics(history, list(metrics.values()), count=None)
+    return tuple(
+        EngineFigures(
+            replica=name,
+            busy_share=busy_share(
+                [point for point in found[metric] if since <= point.recorded_at <= until]
+            ),
+            tokens=tokens[name],
+        )
+        for name, metric in metrics.items()
+    )
 
 
 def busy_gains(totals: Sequence[MetricPoint]) -> list[tuple[float, float]]:

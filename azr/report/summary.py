@@ -28,7 +28,8 @@ class Table:
 def tables(history: History) -> list[Table]:
     """What the run learned, then how it ran."""
     accuracy = [_accuracy(history)] if history.held_out else []
-    return [*accuracy, _learning(history), _running(history)]
+    engines = [_engines(history)] if len(history.engines) > 1 else []
+    return [*accuracy, _learning(history), _running(history), *engines]
 
 
 def busy_share(steps: Sequence[StepPoint]) -> float | None:
@@ -150,7 +151,7 @@ def _running(history: History) -> Table:
     rows = (
         ("learner steps", f"{len(steps)} of {history.total_steps}"),
         ("seconds per step, mean", _text(seconds_per_step(steps), ".1f")),
-        ("engine busy between first and last step", _text(busy_share(steps), ".1%")),
+        ("engine busy between first and last step", _text(_engine_busy(history), ".1%")),
         ("tokens sampled per second, mean", _text(_mean_rate(history), ",.0f")),
         ("staleness, mean", _text(mean_lag, ".2f")),
         (
@@ -162,6 +163,32 @@ def _running(history: History) -> Table:
         ("tasks in the buffers", ", ".join(f"{n:,} {t}" for t, n in history.buffer_sizes.items())),
     )
     return Table("How it ran", ("", "value"), rows)
+
+
+def _engine_busy(history: History) -> float | None:
+    """Mean of all replicas; of the learner's node where no replica has reported."""
+    shares = [each.busy_share for each in history.engines if each.busy_share is not None]
+    return _mean(shares) if shares else busy_share(history.steps)
+
+
+def _engines(history: History) -> Table:
+    """What the replica of each node did between the first step and the last, and all of them."""
+    elapsed = history.steps[-1].committed_at - history.steps[0].committed_at
+    rows = [(each.replica, each.busy_share, each.tokens) for each in history.engines]
+    total = ("all", _engine_busy(history), sum(each.tokens for each in history.engines))
+    return Table(
+        "Engines, between the first and the last learner step",
+        ("", "busy", "tokens sampled", "tokens per second"),
+        tuple(
+            (
+                name,
+                _text(busy, ".1%"),
+                f"{tokens:,}",
+                _text(tokens / elapsed if elapsed > 0 else None, ",.0f"),
+            )
+            for name, busy, tokens in [*rows, total]
+        ),
+    )
 
 
 def _mean_rate(history: History) -> float | None:

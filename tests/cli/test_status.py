@@ -17,9 +17,11 @@ from azr.cli.roster import roster_tables
 from azr.membership import NodeState, ReplicaState
 from azr.progress import Progress, replica_busy_metric
 from azr.report.moment import read_progress
+from azr.report.standing import read_engines
 from azr.roster import Roster
 from azr.run_directory import RunDirectory
 from azr.store import SqlStore
+from azr.store.history import open_history
 from azr.types import TaskType
 from tests.cli.conftest import Azr
 from tests.store.store_play import Clock, completion, config
@@ -30,7 +32,11 @@ DUTIES = {
     "node-3": ["sample"],
     "node-4": ["examine"],
 }
-SILENT_SECONDS = 100.0
+SILENT_SECONDS = 1e6
+RUN = config(
+    cluster={"heartbeat_seconds": 1e4, "silent_seconds": 1e5}, actors={"lease_seconds": 1e6}
+)
+"""So patient that nobody is late because the machine is slow."""
 
 
 async def begin(store: SqlStore, owner: str) -> None:
@@ -45,9 +51,9 @@ async def play(url: str) -> None:
     """node-1 is well, node-2 was given up and is back, node-3 is silent and stale, node-4 left."""
     now = time.time()
     long_ago, lately = Clock(now - SILENT_SECONDS), Clock(now - 30)
-    async with SqlStore.open(url, run=config(), clock=long_ago) as store:
+    async with SqlStore.open(url, run=RUN, clock=long_ago) as store:
         await begin(store, "node-3-aa")
-    async with SqlStore.open(url, run=config(), clock=lately) as store:
+    async with SqlStore.open(url, run=RUN, clock=lately) as store:
         await begin(store, "node-1-aa")
         for seconds in (0, 10, 20):
             lately.now = now - 30 + seconds
@@ -72,7 +78,7 @@ async def play(url: str) -> None:
             TaskType.DEDUCTION, owner="node-1-aa", at_most=2, outstanding_limit=9, version=0
         )
         await store.put_rollout(admission, completion())
-    async with SqlStore.open(url, run=config()) as store:
+    async with SqlStore.open(url, run=RUN) as store:
         for owner in ("node-2-aa", "node-2-bb", "node-4-aa"):
             await begin(store, owner)
             if owner == "node-2-aa":
@@ -84,7 +90,7 @@ async def play(url: str) -> None:
 def several(tmp_path: Path) -> RunDirectory:
     directory = RunDirectory(tmp_path / "run")
     directory.root.mkdir()
-    config_files.write(config(), directory.config)
+    config_files.write(RUN, directory.config)
     asyncio.run(play(f"sqlite:///{directory.database}"))
     return directory
 
@@ -159,3 +165,13 @@ def printed(progress: Progress) -> str:
     console.print(dashboard(progress))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+def test_a_report_has_figures_of_every_engine(several: RunDirectory) -> None:
+    with open_history(several.database) as history:
+        engines = read_engines(history, since=0.0, until=2 * time.time())
+    assert [(each.replica, each.busy_share, each.tokens) for each in engines] == [
+        ("replica-1", pytest.approx(0.5), len(completion().token_ids)),
+        ("replica-2", None, 0),
+        ("replica-3", None, 0),
+    ]

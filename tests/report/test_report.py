@@ -1,6 +1,7 @@
 """Laws of the report: what it says is what the history holds, and it draws any history."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from azr.report.figures import PLOTS, smoothed, trained_rates
 from azr.report.figures import reward as reward_figure
 from azr.report.figures import staleness as staleness_figure
 from azr.report.history import History
+from azr.report.standing import EngineFigures
 from azr.report.summary import Table, busy_share, seconds_per_step, tables
 from azr.store.points import StepPoint
 from azr.types import Role, TaskType
@@ -102,3 +104,19 @@ def test_markdown_tables_keep_their_columns_whatever_a_cell_holds(tmp_path: Path
     page = pages.markdown("Run", "about", [table], [(PLOTS[0], tmp_path / "reward.png")])
     assert "| a\\|b | c |" in page
     assert "![Reward per cell](reward.png)" in page
+
+
+def test_a_run_of_several_nodes_shows_each_engine_and_all_together(learned: History):
+    engines = (
+        EngineFigures(replica="replica-1", busy_share=0.5, tokens=2320),
+        EngineFigures(replica="replica-2", busy_share=0.9, tokens=4640),
+    )
+    found = tables(replace(learned, engines=engines))
+    assert found[-1].rows == (
+        ("replica-1", "50.0%", "2,320", "10"),
+        ("replica-2", "90.0%", "4,640", "20"),
+        ("all", "70.0%", "6,960", "30"),
+    )
+    [running] = [table for table in found if table.title == "How it ran"]
+    assert ("engine busy between first and last step", "70.0%") in running.rows
+    assert tables(learned)[-1].title == "How it ran"

@@ -117,9 +117,9 @@ def sampled_tokens(history: History, *, since: float, until: float) -> dict[str,
 
 
 def newest_metrics(
-    history: History, names: Sequence[str], *, count: int
+    history: History, names: Sequence[str], *, count: int | None
 ) -> dict[str, list[MetricPoint]]:
-    """The last so many numbers of each metric, undone steps included, oldest first."""
+    """The last so many numbers of each metric, or all, undone steps included, oldest first."""
     found: dict[str, list[MetricPoint]] = {}
     for name in names:
         query = (
