@@ -10,6 +10,7 @@ from anyio.to_thread import run_sync
 
 from azr.engine.replica import VllmReplica
 from azr.errors import EngineError
+from azr.serve.metered import metered
 
 if TYPE_CHECKING:
     from actors.shared import Shared
@@ -30,13 +31,14 @@ class NodeEndpoint:
         known = {"whole": host.whole, "sample": host.sample, "facts": host.facts}
         if method not in known:
             raise EngineError(f"a node is not asked for {method!r} from outside")
-        return await known[method](*arguments)
+        return await metered(known[method](*arguments), host.allowance.handled)
 
     async def stream(self, shared: Shared, ask: Ask) -> AsyncGenerator[Head | bytes]:
         """See `azr.serve.policy.Policies`."""
         host = await self._ready(shared)
         async with aclosing(host.stream(ask)) as pieces:
-            async for piece in pieces:
+            note = host.allowance.handled
+            while (piece := await metered(anext(pieces, None), note)) is not None:
                 yield piece
 
     async def _ready(self, shared: Shared) -> PolicyHost:

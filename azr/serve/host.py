@@ -14,6 +14,7 @@ from anyio.to_thread import run_sync
 from azr.config import RunConfig
 from azr.engine.replica import VllmReplica
 from azr.errors import EngineError, RunDirectoryError
+from azr.serve.allowance import Allowance, look_at
 from azr.serve.openai_host import OpenAIHost
 from azr.serve.policy import Ask, Head, PolicyFacts, Sampled, Whole, pinned_version
 from azr.serve.refusal import RefusedError
@@ -34,9 +35,14 @@ class PolicyHost:
         self._replica = replica
         self._shelf = shelf
         self._home = replica.version
-        self._share = Share(config.engine.max_sequences, 1.0 if is_own else serve.max_share)
+        share = 1.0 if is_own else serve.max_share
+        self._share = Share(config.engine.max_sequences, share)
+        self.allowance = Allowance(share, look_at(replica.activity))
         self._openai = OpenAIHost(
-            replica, self._share, stream_interval_seconds=serve.stream_interval_ms / 1000
+            replica,
+            self._share,
+            self.allowance,
+            stream_interval_seconds=serve.stream_interval_ms / 1000,
         )
         self._turns = (
             Turns(replica.version, self._load, hold_seconds=serve.turn_seconds) if is_own else None
@@ -68,8 +74,10 @@ class PolicyHost:
         """See `Policies`."""
         async with AsyncExitStack() as held:
             await self._hold(held, pinned_version(model))
+            await self.allowance.admitted()
             await held.enter_async_context(self._share.taken(1))
-            [completion] = await self._replica.sample([request])
+            with self.allowance.sampling(1):
+                [completion] = await self._replica.sample([request])
             return Sampled(completion, self._replica.name)
 
     async def facts(self) -> PolicyFacts:

@@ -33,6 +33,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from azr.engine.replica import VllmReplica
 from azr.errors import EngineError
+from azr.serve.allowance import Allowance
 from azr.serve.policy import MODEL, Ask, Head, Kind, Whole
 from azr.serve.refusal import RefusedError, unavailable
 from azr.serve.served_engine import Record, ServedEngine, recording
@@ -55,12 +56,17 @@ class OpenAIHost:
     """Answers for one replica."""
 
     def __init__(
-        self, replica: VllmReplica, share: Share, *, stream_interval_seconds: float
+        self,
+        replica: VllmReplica,
+        share: Share,
+        allowance: Allowance,
+        *,
+        stream_interval_seconds: float,
     ) -> None:
         self._replica = replica
         self._share = share
         self._interval_seconds = stream_interval_seconds
-        engine = ServedEngine(replica, share)
+        engine = ServedEngine(replica, share, allowance)
         client = engine.as_client
         models = OpenAIServingModels(
             client, [BaseModelPath(name=MODEL, model_path=str(engine.model_config.model))]

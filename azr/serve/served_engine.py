@@ -14,6 +14,7 @@ from vllm.inputs import EngineInput
 
 from azr.engine.replica import VllmReplica
 from azr.engine.weight_label import labelled_span
+from azr.serve.allowance import Allowance
 from azr.serve.share import Share
 from azr.types import PolicyVersion, VersionSpan
 
@@ -51,9 +52,10 @@ def recording() -> Generator[Record]:
 class ServedEngine:
     """The part of `vllm.engine.protocol.EngineClient` that the serving classes use."""
 
-    def __init__(self, replica: VllmReplica, share: Share) -> None:
+    def __init__(self, replica: VllmReplica, share: Share, allowance: Allowance) -> None:
         self._replica = replica
         self._share = share
+        self._allowance = allowance
         llm = replica.llm
         self.vllm_config = llm.vllm_config
         self.model_config = llm.model_config
@@ -88,14 +90,17 @@ class ServedEngine:
         record = _RECORD.get()
         record.num_prompts += 1
         first_choice = (record.num_prompts - 1) * sampling_params.n
+        num_choices = sampling_params.n
 
-        def start(salt: str) -> AsyncGenerator[RequestOutput]:
-            salted = {**prompt, "cache_salt": salt}
-            return self._replica.llm.generate(
-                cast("Any", salted), sampling_params, request_id, **options
-            )
+        async def start(salt: str) -> AsyncGenerator[RequestOutput]:
+            salted = cast("Any", {**prompt, "cache_salt": salt})
+            sampled = self._replica.llm.generate(salted, sampling_params, request_id, **options)
+            with self._allowance.sampling(num_choices):
+                async with aclosing(sampled) as outputs:
+                    async for output in outputs:
+                        yield output
 
-        return self._noted(start, record, first_choice, sampling_params.n)
+        return self._noted(start, record, first_choice, num_choices)
 
     async def _noted(
         self,
@@ -104,6 +109,7 @@ class ServedEngine:
         first_choice: int,
         num_choices: int,
     ) -> AsyncGenerator[RequestOutput]:
+        await self._allowance.admitted()
         async with (
             self._share.taken(num_choices),
             aclosing(self._replica.outputs(start, num_sequences=num_choices)) as outputs,
