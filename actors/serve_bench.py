@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -29,6 +29,9 @@ STOP_SECONDS = 30.0
 OURS, THEIRS = "azr", "vllm"
 _NOT_THEIRS = ("VLLM_PLUGINS", "VLLM_ENABLE_V1_MULTIPROCESSING")
 """What makes vLLM the part of a node that azr wants it to be."""
+THEIR_SERVER = "vllm.entrypoints.launchers.api_server.entry"
+"""What `vllm serve` runs. That command itself asks for the version of a package called vllm,
+which the builds for CPUs do not have."""
 
 
 def bench(target: Target, plan: Plan, *, told: Callable[[str], None]) -> str:
@@ -37,12 +40,12 @@ def bench(target: Target, plan: Plan, *, told: Callable[[str], None]) -> str:
     Raises EngineError if one does not start, or fails a request.
     """
     with ExitStack() as held:
-        told("starting vLLM's own server")
-        theirs = held.enter_context(_own_server(target))
         told("starting azr's endpoint")
         at = Listening(host="127.0.0.1", port=0, key=None, access_log=None)
         door = held.enter_context(serving(target, at, run_root=None, ray_address=""))
         port = door.port.remote().result(timeout_s=ANSWER_SECONDS)
+        told("starting vLLM's own server")
+        theirs = held.enter_context(_own_server(target))
         servers = {OURS: f"http://127.0.0.1:{port}", THEIRS: theirs}
 
         async def load() -> str:
@@ -56,8 +59,8 @@ def own_server_command(config: RunConfig, model: Path, port: int) -> list[str]:
     engine = config.engine
     command = [
         sys.executable,
-        *("-m", "vllm.entrypoints.cli.main", "serve", str(model)),
-        *("--served-model-name", OURS),
+        *("-m", THEIR_SERVER),
+        *("--model", str(model), "--served-model-name", OURS),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--dtype", engine.dtype),
         *("--max-model-len", str(engine.max_model_len_tokens)),
@@ -70,15 +73,21 @@ def own_server_command(config: RunConfig, model: Path, port: int) -> list[str]:
     return [*command, "--enforce-eager"] if resolve_device(config) == "cpu" else command
 
 
+def own_server_environment(config: RunConfig, present: Mapping[str, str]) -> dict[str, str]:
+    """The replica's, but for what makes it a part of a node. What must be unset is left out:
+    vLLM reads some empty texts as numbers, and does not start."""
+    wanted = engine_environment(config)
+    left_out = {*_NOT_THEIRS, *(name for name, text in wanted.items() if not text)}
+    return {name: text for name, text in {**present, **wanted}.items() if name not in left_out}
+
+
 @contextmanager
 def _own_server(target: Target) -> Generator[str]:
     """The URL of vLLM's server, in processes of its own."""
     opened = bound("127.0.0.1", 0)
     port = opened.getsockname()[1]
     opened.close()
-    environment = {**os.environ, **engine_environment(target.config)}
-    for name in _NOT_THEIRS:
-        environment.pop(name, None)
+    environment = own_server_environment(target.config, os.environ)
     command = own_server_command(target.config, target.base, port)
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(  # noqa: S603 -- a fixed program

@@ -10,7 +10,7 @@ import anyio
 import typer
 
 from azr import config_files
-from azr.cli import broadcast, scaling
+from azr.cli import broadcast, scaling, serve_live
 from azr.cli.preflight import check_run
 from azr.errors import RunDirectoryError
 from azr.run_directory import RunDirectory
@@ -31,11 +31,13 @@ def bench() -> None:
       azr bench scaling
       azr bench broadcast
       azr bench serve
+      azr bench serve-live
     """
 
 
 app.command("scaling")(scaling.scaling)
 app.command("broadcast")(broadcast.broadcast)
+app.command("serve-live")(serve_live.serve_live)
 
 
 @app.command("memory")
@@ -167,8 +169,10 @@ def serve(
       azr bench serve tiny --rounds 5 --max-tokens 16
     """
     from azr.engine.environment import require_environment
+    from azr.serve.quiet import spare_the_terminal
     from azr.serve.target import find_target
 
+    spare_the_terminal()
     target = find_target(run_or_model, preset=config, overrides=overrides or [])
     require_environment(target.config)
     from actors import serve_bench

@@ -70,8 +70,10 @@ def serve(
       azr serve runs/NAME --own                     also `azr@vN`, while the run plays
     """
     from azr.serve.listen import bound, is_loopback
+    from azr.serve.quiet import spare_the_terminal
     from azr.serve.target import find_target
 
+    spare_the_terminal()
     key = api_key(api_key_file)
     target = find_target(run_or_model or newest_run(), preset=config, overrides=overrides or [])
     bound(host, port).close()  # a port that is taken is known before anything starts

@@ -11,6 +11,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from azr import config_files
 from azr.errors import EngineError, NodeError
 from azr.run_directory import RunDirectory
 from azr.serve.asking import Question, ask_endpoint
@@ -23,6 +24,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Ray Serve's own, of pydantic
     from actors.cluster import RayNode
     from actors.serve_app import Listening, door
+    from actors.serve_bench import own_server_environment
     from actors.serve_calls import NodePolicies, _streamed
 
 ASK = Ask(kind=Kind.COMPLETION, fields={"prompt": "x"})
@@ -159,3 +161,12 @@ async def test_a_stream_is_begun_again_only_before_its_first_piece():
     with pytest.raises(NodeError):
         await anext(broken)
     assert cancelled == []
+
+
+def test_vllms_own_server_has_a_replicas_environment_but_is_no_part_of_a_node():
+    config = config_files.load("tiny-cpu", ["engine.device=cpu"])
+    present = {"PATH": "/bin", "VLLM_PLUGINS": "azr", "VLLM_CPU_KVCACHE_SPACE": ""}
+    found = own_server_environment(config, present)
+    assert (found["PATH"], found["OMP_NUM_THREADS"]) == ("/bin", "1")
+    not_theirs = {"VLLM_PLUGINS", "VLLM_CPU_KVCACHE_SPACE", "VLLM_ENABLE_V1_MULTIPROCESSING"}
+    assert not not_theirs & found.keys()
