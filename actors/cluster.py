@@ -22,7 +22,7 @@ import anyio
 import ray
 from anyio.to_thread import run_sync
 from ray.actor import ActorHandle
-from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import (
     NodeAffinitySchedulingStrategy,
@@ -58,14 +58,16 @@ def run_key(directory: RunDirectory) -> str:
 async def answered(reference: Any) -> Any:  # noqa: ANN401 -- a Ray reference, and whatever it gives
     """Await a call to an actor; what failed there as the AzrError it was.
 
-    Raises NodeError if the actor's process is gone or the call was lost.
+    Raises NodeError if the actor's process is gone, the call was lost, or what failed there
+    is nothing that was expected: one node's bug must not end a run that others can play on.
     """
     try:
         return await reference
     except RayTaskError as error:
         if isinstance(error.cause, AzrError):
             raise error.cause from None
-        raise
+        log.exception("a call to another process failed unexpectedly")
+        raise NodeError(f"it failed unexpectedly: {error.cause!r}") from None
     except ActorUnavailableError:
         raise
     except RayError as error:
@@ -105,7 +107,9 @@ class RayNode:
 
     async def kill(self) -> None:
         """See `NodeHandle`."""
-        await run_sync(partial(ray.kill, self.actor, no_restart=True))
+        # Ray may not answer either: the thread is left to itself then.
+        kill = partial(ray.kill, self.actor, no_restart=True)
+        await run_sync(kill, abandon_on_cancel=True)
 
     async def _once(self, reference: Any) -> None:  # noqa: ANN401
         try:
@@ -244,14 +248,17 @@ def living_nodes(directory: RunDirectory) -> dict[str, RayNode]:
 
 def ray_reach(key: str, config: RunConfig, node: NodeRecord) -> RemoteReplica:
     """The proxy of another node's replica (`actors.roll_call.Reach`, but for `key`, `config`)."""
+    found: list[ActorHandle] = []  # by its name once: the name is of this incarnation alone
 
     async def call(method: str, *arguments: object) -> Any:  # noqa: ANN401
         try:
-            actor = await run_sync(named_actor, f"{key}/{node.node_id}")
-            return await answered(actor.replica.remote(node.node_id, method, arguments))
+            if not found:
+                name = f"{key}/{node.node_id}"
+                found.append(await run_sync(named_actor, name, abandon_on_cancel=True))
+            return await answered(found[0].replica.remote(node.node_id, method, arguments))
         except EngineError:
             raise
-        except (ValueError, RayActorError, AzrError) as error:
+        except (ValueError, RayError, AzrError) as error:
             raise EngineError(f"{node.node_id} cannot be reached: {first_line(error)}") from None
 
     return RemoteReplica(

@@ -14,9 +14,9 @@ last error.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 from anyio.abc import TaskGroup
@@ -139,8 +139,7 @@ class Fleet:
             raise (expected_error(group) or group) from None
         finally:
             with anyio.CancelScope(shield=True):
-                for slot in self._slots.values():
-                    await self._kill(slot.handle)
+                await _for_each(self._slots.values(), self._kill)
         return self.version
 
     def scale(self, plans: Sequence[NodePlan]) -> None:
@@ -183,9 +182,8 @@ class Fleet:
                     nodes.start_soon(self._keep, slot, name=slot.plan.name)
                 if self.drain.requested:
                     break
-                for slot in list(self._slots.values()):
-                    if slot.is_leaving:
-                        await self._ask_to_drain(slot.handle)
+                leaving = [slot for slot in self._slots.values() if slot.is_leaving]
+                await _for_each(leaving, self._ask_to_drain)
                 await self._changed.wait()
             waiting.cancel_scope.cancel()
 
@@ -195,8 +193,7 @@ class Fleet:
 
     async def _see_out(self, nodes: anyio.CancelScope) -> None:
         """Have every node finish what it holds; who takes too long is killed at the end."""
-        for slot in list(self._slots.values()):
-            await self._ask_to_drain(slot.handle)
+        await _for_each(self._slots.values(), self._ask_to_drain)
         nodes.deadline = anyio.current_time() + self.settings.drain_seconds
 
     async def _keep(self, slot: _Slot) -> None:
@@ -322,3 +319,12 @@ class Fleet:
                 await handle.kill()
             except AzrError as error:
                 log.info("%s was gone already: %s", handle.owner, error)
+
+
+async def _for_each(
+    slots: Iterable[_Slot], tell: Callable[[NodeHandle | None], Coroutine[Any, Any, None]]
+) -> None:
+    """Tell all nodes at once: one that cannot be reached must not make the others wait."""
+    async with anyio.create_task_group() as telling:
+        for slot in slots:
+            telling.start_soon(tell, slot.handle)

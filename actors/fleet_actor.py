@@ -104,7 +104,10 @@ class FleetActor:
         self._began.wait(ANSWER_SECONDS)
         if self._token is None or self._over.is_set():
             raise NodeError("the run has ended")
-        return from_thread.run_sync(function, token=self._token)
+        try:
+            return from_thread.run_sync(function, token=self._token)
+        except anyio.RunFinishedError:  # just now
+            raise NodeError("the run has ended") from None
 
     def _play(self) -> None:
         try:

@@ -25,7 +25,9 @@ from azr.store import SqlStore
 from azr.types import Lineage, PolicyVersion, ReplicaProof
 
 RETRY_SECONDS = 10.0
-"""Between two tries at a replica that did not answer."""
+"""Until a replica that did not answer is tried again; twice as long after each further time,
+because every try may cost the learner as long as a call may take."""
+LONGEST_RETRY_SECONDS = 120.0
 ASK_SECONDS = 1.0
 """Between two looks for somebody who can sample the canary."""
 GONE = "its node has gone"
@@ -74,7 +76,10 @@ class RollCall:
     _proved: dict[str, PolicyVersion] = field(default_factory=dict)
     """The newest version of each, by replica name."""
     _said: dict[str, _Said] = field(default_factory=dict)
-    _not_before: dict[str, float] = field(default_factory=dict)
+    _lost_at: dict[str, float] = field(default_factory=dict)
+    """When each was first seen to be lost, by replica name."""
+    _num_tries: dict[str, int] = field(default_factory=dict)
+    """At those that have proved nothing since they were lost, by replica name."""
 
     async def reconcile(self) -> set[str]:
         """Admit who has come, dismiss who has gone; the names that were admitted."""
@@ -84,10 +89,12 @@ class RollCall:
         admitted = {name for name, seat in seats.items() if self._is_due(name, seat)}
         for name in admitted:
             if self._owners.get(name) != seats[name].node_id:  # another life: nothing is known
-                self._proved.pop(name, None)
-                self._proofs.pop(name, None)
+                for known in (self._proved, self._proofs, self._num_tries):
+                    known.pop(name, None)
+            else:
+                self._num_tries[name] = self._num_tries.get(name, 0) + 1
+            self._lost_at.pop(name, None)
             self._owners[name] = seats[name].node_id
-            self._not_before[name] = anyio.current_time() + RETRY_SECONDS
             self.channel.admit(seats[name].take())
         return admitted
 
@@ -100,6 +107,7 @@ class RollCall:
         for name, state in self.channel.standings.items():
             if state is ReplicaState.HEALTHY:
                 self._proved[name] = version
+                self._num_tries.pop(name, None)
         await concurrently(
             lambda standing: self._record(version, *standing), self.channel.standings.items()
         )
@@ -140,8 +148,13 @@ class RollCall:
     def _is_due(self, name: str, seat: _Seat) -> bool:
         if self._owners.get(name) != seat.node_id:
             return True
-        is_lost = self.channel.standings.get(name) is ReplicaState.DEAD
-        return is_lost and anyio.current_time() >= self._not_before[name]
+        if self.channel.standings.get(name) is not ReplicaState.DEAD:
+            return False
+        now = anyio.current_time()
+        pause_seconds = RETRY_SECONDS * 2 ** self._num_tries.get(name, 0)
+        return now >= self._lost_at.setdefault(name, now) + min(
+            pause_seconds, LONGEST_RETRY_SECONDS
+        )
 
 
 async def sampled_canary(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import anyio
 import pytest
 
+from actors import fleet as module
 from actors.fleet import Fleet
 from azr.config import ClusterSection
 from azr.errors import ConfigError, LearnerError, NodeError
@@ -279,3 +280,27 @@ async def test_a_fleet_that_starts_again_in_a_drain_waits_for_who_plays_and_star
         learner.end(version=6)
     assert of.version == 6
     assert launcher.started == []
+
+
+async def test_a_node_that_cannot_be_reached_holds_up_nobodys_drain_nor_end(monkeypatch) -> None:
+    monkeypatch.setattr(module, "FAREWELL_SECONDS", 60.0)
+    launcher = ScriptedLauncher()
+    of = fleet(launcher, 1, 2, 3)
+    told, killed = anyio.Event(), anyio.Event()
+
+    def tells(event: anyio.Event) -> Callable[[], Awaitable[None]]:
+        async def tell() -> None:
+            event.set()
+
+        return tell
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(of.run)
+        first, last = await launcher.node("node-2-0"), await launcher.node("node-3-0")
+        for name, event in (("drain", told), ("kill", killed)):
+            monkeypatch.setattr(first, name, event.wait)
+            monkeypatch.setattr(last, name, tells(event))
+        (await launcher.node("node-1-0")).end()
+        with anyio.fail_after(30):
+            await told.wait()
+            await killed.wait()

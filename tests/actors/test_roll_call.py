@@ -148,6 +148,31 @@ async def test_a_lost_replica_is_left_alone_for_a_while(store: SqlStore) -> None
     assert await roll.reconcile() == set()
 
 
+async def test_who_is_lost_again_and_again_is_tried_less_and_less(
+    store: SqlStore, monkeypatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 1.0)
+    seconds = 0.0
+    monkeypatch.setattr(module.anyio, "current_time", lambda: seconds)
+    roll, channel, _ = roll_call(store, Own())
+    await roll.reconcile()
+    tried: list[float] = []
+    while len(tried) < 4:
+        channel.lose("replica-1", "it did not answer")
+        if await roll.reconcile():
+            tried.append(seconds)
+        seconds += 0.5
+    channel.prove("replica-1")
+    await roll.record(1)
+    proved_at = seconds
+    while len(tried) < 5:
+        channel.lose("replica-1", "it did not answer")
+        if await roll.reconcile():
+            tried.append(seconds - proved_at)
+        seconds += 0.5
+    assert tried == [1.0, 3.5, 8.0, 16.5, 1.0]
+
+
 async def test_what_each_is_worth_is_written_down_with_its_proof(store: SqlStore) -> None:
     roll, channel, _ = roll_call(store, Own())
     await play(store, OTHER)
