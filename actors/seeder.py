@@ -5,7 +5,7 @@ From the identity triplet by the model itself or, with `selfplay.seed_file`, fro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from azr.config import RunConfig
+from azr.error_seeds import error_seeds
 from azr.errors import ConfigError
 from azr.judging import Fits
 from azr.monitor import monitor_of
@@ -20,7 +21,8 @@ from azr.ports import Engine, Sandbox, Store
 from azr.prompts import family_of
 from azr.quota import played_types
 from azr.seed_files import Refusal, SeedRow, Validated, read_seeds, validate
-from azr.seeding import Seeder, SeedResult
+from azr.seeding import Seeder, SeedResult, tasks_per_buffer
+from azr.task_types import MAIN_TYPES, PAIR_TYPES
 from azr.types import (
     Admission,
     Completion,
@@ -28,6 +30,7 @@ from azr.types import (
     Judgement,
     Rejection,
     TaskDraft,
+    TaskType,
     Verdict,
 )
 
@@ -43,7 +46,9 @@ async def fill_buffers(
     A crash while seeding leaves the buffers empty, and the next start seeds anew.
     Raises ModelError if the base model cannot fill them, ConfigError if the file cannot.
     """
-    if any((await store.buffer_sizes()).values()):
+    sizes = await store.buffer_sizes()
+    if any(sizes.values()):
+        _require_errors(config, sizes)
         return
     if config.selfplay.seed_file:
         await _fill_from_file(store, sandbox, config, fits)
@@ -69,6 +74,7 @@ async def _fill_from_file(store: Store, sandbox: Sandbox, config: RunConfig, fit
     await store.record_event("seed_file_opened", file=str(path), rows=len(rows))
     drafts: list[TaskDraft] = []
     refusals: list[Refusal] = []
+    played = played_types(config)
     for start in range(0, len(rows), ROWS_AT_ONCE):
         part = rows[start : start + ROWS_AT_ONCE]
         for result in await _validated(part, sandbox, config, fits):
@@ -77,6 +83,9 @@ async def _fill_from_file(store: Store, sandbox: Sandbox, config: RunConfig, fit
             else:
                 refusals.append(result)
         await store.record_event("seed_file_progress", validated=start + len(part), rows=len(rows))
+    if TaskType.ERROR in played and all(each.task_type in MAIN_TYPES for each in drafts):
+        drafts += await _errors_of(drafts, sandbox, config, fits)
+    drafts = [draft for draft in drafts if draft.task_type in played]
     _require_every_type(path, config, drafts, refusals)
     added = await store.add_seed_tasks(drafts)
     await store.record_event("seed_file_finished", tasks=added, refused=len(refusals))
@@ -87,9 +96,12 @@ async def _validated(
 ) -> list[Validated | Refusal]:
     """All rows at once: the jails take them as they are free. In row order."""
     found: dict[int, Validated | Refusal] = {}
+    types = played_types(config)
+    if TaskType.ERROR in types and not set(types) & set(PAIR_TYPES):
+        types += (TaskType.DEDUCTION,)  # error tasks are made of them
     examine = partial(
         validate,
-        task_types=played_types(config),
+        task_types=types,
         sandbox=sandbox,
         fits=fits,
         family=family_of(config.prompts),
@@ -103,6 +115,31 @@ async def _validated(
         for row in rows:
             jobs.start_soon(one, row)
     return [found[row.line] for row in rows]
+
+
+async def _errors_of(
+    drafts: Sequence[TaskDraft], sandbox: Sandbox, config: RunConfig, fits: Fits
+) -> list[TaskDraft]:
+    """Error tasks of the programs of a file that has none itself."""
+    one_each = {(draft.program, draft.examples): draft
+                for draft in drafts if draft.task_type in PAIR_TYPES}  # fmt: skip
+    return await error_seeds(
+        list(one_each.values()),
+        count=tasks_per_buffer(config),
+        sandbox=sandbox,
+        family=family_of(config.prompts),
+        fits=fits,
+        play=config.selfplay,
+    )
+
+
+def _require_errors(config: RunConfig, sizes: Mapping[TaskType, int]) -> None:
+    """Raise ConfigError for a run that began without error tasks: solvers would have none."""
+    if TaskType.ERROR in played_types(config) and not sizes.get(TaskType.ERROR):
+        raise ConfigError(
+            "selfplay.task_types has `error`, but this run began without error tasks",
+            hint="Begin a new run, or bring some: `azr tasks import FILE` takes rows with `error`.",
+        )
 
 
 def _require_every_type(

@@ -12,6 +12,7 @@ from azr.config_extensions import CompositesSection
 from azr.eviction import kept_range, reservoir_slot
 from azr.normal_form import arguments_form, task_key
 from azr.seeds import derive_seed, draw_by_weight, draw_without_replacement
+from azr.task_types import PAIR_TYPES
 from azr.types import PolicyVersion, ProposedTask, Task, TaskDraft, TaskType
 
 type _Entry = tuple[PolicyVersion, Task]
@@ -81,7 +82,7 @@ class Buffers:
         self, task_type: TaskType, section: CompositesSection, seed: int, version: PolicyVersion
     ) -> tuple[Task, ...]:
         """The tasks that a proposal must build on; most often none."""
-        if task_type is TaskType.INDUCTION:
+        if task_type not in PAIR_TYPES:
             return ()
         count = num_composites(section, version, seed)
         pool = self.drawable(task_type, version) if count else []

@@ -19,6 +19,7 @@ from azr.config_section import Positive, Seconds, Section
 from azr.config_serve import ServeSection
 from azr.eviction import Eviction, TaskFilter
 from azr.normal_form import DuplicateBy, SameProgram
+from azr.task_types import MAIN_TYPES, PAIR_TYPES
 from azr.types import TaskType
 
 FamilyName = Literal["compact", "r1"]
@@ -81,10 +82,11 @@ class SelfPlaySection(Section):
     seed_file: str = ""
     """A JSON-lines seed file (`azr tasks generate`, `azr tasks export`) whose tasks start
     the buffers, once the jail has validated them, instead of the model's own."""
-    task_types: tuple[TaskType, ...] = tuple(TaskType)
+    task_types: tuple[TaskType, ...] = MAIN_TYPES
     """What is played: only these types are seeded, proposed and solved, and a batch has
     only their cells. Induction is proposed from programs of deduction's and abduction's
-    buffers, so it needs one of them beside it."""
+    buffers, so it needs one of them beside it. `error`, off by default, is to name the
+    exception that a program raises (docs/fidelity.md)."""
     references: Annotated[int, Field(ge=0)] = 6
     """K: tasks shown to a proposer, drawn without replacement."""
     reference_sampling: Literal["uniform", "recency"] = "uniform"
@@ -131,6 +133,9 @@ class SelfPlaySection(Section):
     """A hidden induction input must not be among the shown ones (`repeated_input`)."""
     reject_constant_outputs: bool = False
     """The outputs of an induction task must not all be equal (`constant_output`)."""
+    reject_written_errors: bool = False
+    """An error task's program must not say `raise`, `assert`, `try` or `except`, so that it
+    fails by what it computes (`banned_construct`); an option of the official code."""
     buffer_capacity: Annotated[int, Field(ge=0)] = 0
     """Tasks of a buffer that may be drawn; 0 = all. The official code: 16384."""
     eviction: Eviction = "newest"
@@ -150,7 +155,7 @@ class SelfPlaySection(Section):
         if len(set(types)) < len(types):
             raise ValueError("name each task type once")
         proposed = info.data.get("propose", True) or not info.data.get("seed_file")
-        if set(types) == {TaskType.INDUCTION} and proposed:
+        if TaskType.INDUCTION in types and set(types).isdisjoint(PAIR_TYPES) and proposed:
             raise ValueError(
                 "induction is proposed from the programs of deduction and abduction tasks;"
                 " add one of these types"

@@ -16,6 +16,8 @@ from azr.values import equal
 
 SHORTEST_LEAK_CHARS = 6
 """Of a statement without its spaces; shorter ones ("x=a") also occur in prose."""
+RAISING = frozenset({"raise", "assert", "try", "except"})
+"""Words by which a program writes or hides its error (`reject_written_errors`)."""
 _CODE = re.compile(r"\bdef\s+\w+\s*\(|\blambda\b[^.\n]*:|```")
 
 
@@ -23,6 +25,10 @@ def refusal(
     draft: TaskDraft, references: Sequence[Task], play: SelfPlaySection
 ) -> Rejection | None:
     """Why a gate refuses the draft, or None. `references` are what its proposer was shown."""
+    if draft.task_type is TaskType.ERROR and play.reject_written_errors:
+        words = {word for line in logical_lines(draft.program) or () for word in line}
+        if found := sorted(words & RAISING):
+            return Rejection(Verdict.BANNED_CONSTRUCT, found[0])
     if draft.task_type is not TaskType.INDUCTION:
         if play.reject_reference_programs and _repeats_one(draft, references, play):
             return Rejection(Verdict.NOT_NOVEL, "the program of a reference")

@@ -17,6 +17,7 @@ from azr.gates import refusal
 from azr.parsing import parse_answer, parse_induction_proposal, parse_proposal
 from azr.ports import Sandbox
 from azr.prompts import family_of, propose_within
+from azr.raised import named, names
 from azr.rewards import learnability_reward
 from azr.types import (
     Admission,
@@ -123,8 +124,11 @@ async def judge_proposal(
         if isinstance(program, Rejection):
             return program
         proposal = replace(proposal, program=program)
-    outcomes = await sandbox.validate(proposal.program, proposal.arguments)
-    draft = task_from(admission.cell.task_type, proposal, outcomes)
+    task_type = admission.cell.task_type
+    outcomes = await sandbox.validate(
+        proposal.program, proposal.arguments, failing=task_type is TaskType.ERROR
+    )
+    draft = task_from(task_type, proposal, outcomes)
     if isinstance(draft, Rejection):
         return draft
     if not fits(family_of(config.prompts).solve(draft)):
@@ -170,7 +174,8 @@ async def judge_attempt(
 
     Deduction compares the answered literal with the output; abduction runs the
     program on the answered input, and any input that yields the output is right;
-    induction runs the answered program on the hidden pairs, and all must match.
+    induction runs the answered program on the hidden pairs, and all must match. An error
+    task compares names and runs nothing (`azr.raised`).
     """
     grade = await _formatted_grade(task, completion, sandbox, config)
     if config.selfplay.measure_format or grade.judgement is not Judgement.BAD_FORMAT:
@@ -197,12 +202,21 @@ async def _formatted_grade(
 
 
 async def _grade_answer(task: Task, answer: Answer, sandbox: Sandbox) -> Grade:
+    if task.task_type is TaskType.ERROR:
+        return _grade_name(task, answer)
     outcomes = await _outcomes(task, answer, sandbox)
     tested = task.hidden if task.task_type is TaskType.INDUCTION else task.examples
     for outcome, example in zip(outcomes, tested, strict=True):
         if not _matches(outcome, example.output):
             return Grade(Judgement.WRONG, outcome.verdict)
     return Grade(Judgement.CORRECT, solved=True)
+
+
+def _grade_name(task: Task, answer: Answer) -> Grade:
+    if names(answer.text, task.examples[0].output):
+        return Grade(Judgement.CORRECT, solved=True)
+    verdict = Verdict.OK if named(answer.text) else Verdict.BAD_LITERAL
+    return Grade(Judgement.WRONG, verdict)
 
 
 async def _outcomes(task: Task, answer: Answer, sandbox: Sandbox) -> tuple[Outcome, ...]:

@@ -61,9 +61,14 @@ class Sandbox(Protocol):
         """
         ...
 
-    async def validate(self, program: str, calls: Sequence[str]) -> tuple[Outcome, ...]:
+    async def validate(
+        self, program: str, calls: Sequence[str], *, failing: bool = False
+    ) -> tuple[Outcome, ...]:
         """Like `run`, twice in one process and once in another jail with another
-        hash seed: outcomes that differ become NONDETERMINISTIC."""
+        hash seed: outcomes that differ become NONDETERMINISTIC.
+
+        `failing` is for programs that are meant to raise: without it, the other jail
+        is only asked about calls that returned."""
         ...
 
     async def parse_literals(self, texts: Sequence[str]) -> tuple[Outcome, ...]:

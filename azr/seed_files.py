@@ -1,7 +1,8 @@
 """Seed files of the reference implementation: JSON lines, a task in each.
 
 Deduction and abduction share a form, {snippet, input, output, imports, ...}; an
-induction row is {snippet, inputs, outputs, message, imports, ...}. Programs and
+induction row is {snippet, inputs, outputs, message, imports, ...}, and an error row
+{snippet, input, error, imports, ...}, with the name of a class. Programs and
 recorded outputs are other people's text: programs run in the jail only, and the
 outputs that enter the buffers are the jail's own. A recorded output that differs is
 counted, not trusted: the reference cuts outputs at 400 characters and writes values
@@ -20,6 +21,7 @@ from azr.errors import ConfigError
 from azr.judging import Fits
 from azr.ports import Sandbox
 from azr.prompts import PromptFamily
+from azr.task_types import PAIR_TYPES
 from azr.types import Proposal, Rejection, TaskDraft, TaskType, Value
 from azr.validation import task_from
 from azr.values import equal
@@ -33,14 +35,25 @@ class SeedRow:
     """From 1."""
     proposal: Proposal
     outputs: tuple[str, ...]
-    """As recorded in the file."""
+    """As recorded in the file; of an error row, the name as a literal."""
     is_induction: bool
+    is_error: bool = False
+
+    @property
+    def task_type(self) -> TaskType:
+        """Its own, or deduction for one that serves deduction and abduction alike."""
+        if self.is_error:
+            return TaskType.ERROR
+        return TaskType.INDUCTION if self.is_induction else TaskType.DEDUCTION
 
     def may_become(self, task_types: Sequence[TaskType]) -> bool:
-        """Whether it has the form of a task of one of these types."""
-        if self.is_induction:
-            return TaskType.INDUCTION in task_types
-        return bool(_pair_types(task_types))
+        """Whether it has the form of a task of one of these types.
+
+        Error tasks can also be made of the programs of deduction and abduction rows.
+        """
+        if self.is_induction or self.is_error:
+            return self.task_type in task_types
+        return bool(_pair_types(task_types)) or TaskType.ERROR in task_types
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +112,7 @@ def read_seeds(path: Path, task_types: Sequence[TaskType]) -> list[SeedRow]:
 
 
 def file_row(proposal: Proposal, outputs: Sequence[str], task_type: TaskType) -> dict[str, Any]:
-    """A task in the form of a file's row; `outputs` are literals as text."""
+    """A task in the form of a file's row; `outputs` as by `azr.raised.shown_output`."""
     program = proposal.program
     imports = [line for line in program.splitlines() if line.startswith(("import ", "from "))]
     if task_type is TaskType.INDUCTION:
@@ -111,6 +124,8 @@ def file_row(proposal: Proposal, outputs: Sequence[str], task_type: TaskType) ->
             "imports": imports,
         }
     [arguments], [output] = proposal.arguments, outputs
+    if task_type is TaskType.ERROR:
+        return {"snippet": program, "input": arguments, "error": output, "imports": imports}
     return {
         "snippet": program,
         "input": arguments,
@@ -133,10 +148,14 @@ async def validate(
     """What is asked of any proposal: it runs, and solvers can be given its prompt.
 
     A row with one pair becomes a task of each of the types; one with several, an
-    induction task. `compare` asks the jail for the recorded outputs' values, too.
+    induction task, and one with an error, an error task. `compare` asks the jail for the
+    recorded outputs' values, too.
     """
-    wanted = [TaskType.INDUCTION] if row.is_induction else _pair_types(task_types)
-    outcomes = await sandbox.validate(row.proposal.program, row.proposal.arguments)
+    is_pair = row.task_type in PAIR_TYPES
+    wanted = _pair_types(task_types) if is_pair else [row.task_type]
+    outcomes = await sandbox.validate(
+        row.proposal.program, row.proposal.arguments, failing=row.is_error
+    )
     drafts: list[TaskDraft] = []
     for task_type in wanted:
         draft = task_from(task_type, row.proposal, outcomes)
@@ -153,7 +172,7 @@ async def validate(
 
 
 def _pair_types(task_types: Sequence[TaskType]) -> list[TaskType]:
-    return [kind for kind in task_types if kind is not TaskType.INDUCTION]
+    return [kind for kind in task_types if kind in PAIR_TYPES]
 
 
 async def _agrees(row: SeedRow, outputs: Sequence[Value], sandbox: Sandbox) -> bool:
@@ -172,8 +191,12 @@ def _row(number: int, line: str) -> SeedRow | Refusal:
     if not isinstance(fields, dict):
         return Refusal(number, "not a JSON object")
     is_induction = "inputs" in fields
+    is_error = "error" in fields and not is_induction
     inputs = fields.get("inputs") if is_induction else [fields.get("input")]
     outputs = fields.get("outputs") if is_induction else [fields.get("output")]
+    if is_error:
+        name = fields.get("error")
+        outputs = [repr(name) if isinstance(name, str) else name]
     program, message = fields.get("snippet"), fields.get("message", "")
     problem = _problem(program, inputs, outputs, message)
     if problem is not None:
@@ -187,6 +210,7 @@ def _row(number: int, line: str) -> SeedRow | Refusal:
         ),
         outputs=tuple(outputs or ()),
         is_induction=is_induction,
+        is_error=is_error,
     )
 
 
@@ -195,7 +219,10 @@ def _problem(program: Any, inputs: Any, outputs: Any, message: Any) -> str | Non
     if not isinstance(program, str) or not program.strip():
         return "no program: `snippet` must be text"
     if not _are_texts(inputs) or not _are_texts(outputs):
-        return "no values: `input` and `output` (or lists `inputs` and `outputs`) must be text"
+        return (
+            "no values: `input` and `output` or `error` (or lists `inputs` and `outputs`)"
+            " must be text"
+        )
     if len(inputs) != len(outputs):
         return f"{len(inputs)} inputs but {len(outputs)} outputs"
     if len(inputs) == 0:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from azr.gates import is_constant, leaked_code
 from azr.normal_form import arguments_form, task_key
 from azr.seed_files import SeedRow
-from azr.types import Example, Outcome, Rejection, TaskDraft, TaskType, Value, Verdict
+from azr.types import Example, Outcome, Rejection, TaskDraft, Value, Verdict
 from azr.validation import task_from
 from azr.values import equal
 
@@ -26,7 +26,8 @@ class Poison(StrEnum):
     OVERSIZED = "oversized"
     """It returns more than `sandbox.max_output_chars`."""
     FAILING = "failing"
-    """It does not run, breaks the task policy, or returns what is no value."""
+    """It does not run, breaks the task policy, or returns what is no value; or it was
+    recorded as one that raises, and does not."""
     OTHER_OUTPUT = "other output"
     """The file records another output than the jail saw: cut, stale, or no literal."""
     CONSTANT = "constant"
@@ -55,8 +56,7 @@ def poisons(
         outcomes: of validating its program on its inputs.
         recorded: of reading its recorded outputs as literals.
     """
-    task_type = TaskType.INDUCTION if row.is_induction else TaskType.DEDUCTION
-    draft = task_from(task_type, row.proposal, outcomes)
+    draft = task_from(row.task_type, row.proposal, outcomes)
     if isinstance(draft, Rejection):
         kind = OF_VERDICT.get(draft.verdict, Poison.FAILING)
         return {kind: f"{draft.verdict} {draft.detail}".strip()}
@@ -82,10 +82,10 @@ def _of_pairs(draft: TaskDraft) -> dict[Poison, str]:
 
 def duplicates(rows: Sequence[SeedRow]) -> dict[int, int]:
     """Lines of rows that repeat an earlier one, with the line of that one."""
-    first: dict[tuple[bool, tuple[str, ...]], int] = {}
+    first: dict[tuple[str, ...], int] = {}
     found: dict[int, int] = {}
     for row in rows:
-        key = (row.is_induction, task_key(_draft(row), "tokens"))
+        key = (row.task_type, *task_key(_draft(row), "tokens"))
         if key in first:
             found[row.line] = first[key]
         else:
@@ -97,7 +97,7 @@ def _draft(row: SeedRow) -> TaskDraft:
     """Only what makes it a repetition: program and inputs."""
     from_nothing = [Example(text, Value("")) for text in row.proposal.arguments]
     return TaskDraft(
-        task_type=TaskType.INDUCTION if row.is_induction else TaskType.DEDUCTION,
+        task_type=row.task_type,
         program=row.proposal.program,
         examples=tuple(from_nothing),
     )

@@ -2,7 +2,8 @@
 
 Only the identity triplet is hand-written. Deduction and abduction share one pool,
 grown by proposals of both types whose references come from the pool so far; the
-full pool starts both buffers. Induction tasks are then proposed from its programs.
+full pool starts both buffers. Induction tasks are then proposed from its programs, and
+error tasks made of them (`azr.error_seeds`).
 Nothing is learned here: the rollouts are recorded as drops with reason `seeding`.
 """
 
@@ -13,11 +14,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from azr.config import RunConfig
+from azr.error_seeds import error_seeds
 from azr.errors import ModelError
 from azr.judging import Fits, judge_proposal, sampling_request
 from azr.ports import Engine, Sandbox
+from azr.prompts import family_of
 from azr.quota import played_types
 from azr.seeds import derive_seed, draw_without_replacement
+from azr.task_types import PAIR_TYPES
 from azr.types import (
     Admission,
     Cell,
@@ -56,6 +60,11 @@ def identity_draft(task_type: TaskType, *, num_pairs: int) -> TaskDraft:
     )
 
 
+def tasks_per_buffer(config: RunConfig) -> int:
+    """Seed tasks of each buffer: 4 x B in the paper."""
+    return config.selfplay.seed_batches * config.learner.batch_rollouts
+
+
 @dataclass(kw_only=True)
 class Seeder:
     """Grows the seed pools round by round; a round is one batch of B proposals."""
@@ -69,17 +78,16 @@ class Seeder:
 
     @property
     def target(self) -> int:
-        """Tasks per buffer: 4 x B in the paper."""
-        return self.config.selfplay.seed_batches * self.config.learner.batch_rollouts
+        return tasks_per_buffer(self.config)
 
     async def seed(self) -> list[TaskDraft]:
-        """Drafts of the played types' buffers, `target` each.
+        """Drafts of the played types' buffers, `target` each (of error tasks, at most).
 
         Raises ModelError if the base model cannot fill them.
         """
         played = played_types(self.config)
-        pairs = [kind for kind in played if kind is not TaskType.INDUCTION]
-        shared = await self._grow(pairs[::-1], sources=())
+        pairs = [kind for kind in played if kind in PAIR_TYPES]
+        shared = await self._grow(pairs[::-1] or [TaskType.DEDUCTION], sources=())
         drafts = [
             TaskDraft(task_type=task_type, program=draft.program, examples=draft.examples)
             for task_type in pairs
@@ -87,6 +95,15 @@ class Seeder:
         ]
         if TaskType.INDUCTION in played:
             drafts += await self._grow([TaskType.INDUCTION], sources=shared)
+        if TaskType.ERROR in played:
+            drafts += await error_seeds(
+                shared,
+                count=self.target,
+                sandbox=self.sandbox,
+                family=family_of(self.config.prompts),
+                fits=self.fits,
+                play=self.config.selfplay,
+            )
         return drafts
 
     async def _grow(

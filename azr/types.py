@@ -27,6 +27,8 @@ class TaskType(StrEnum):
     """Given the program and an output, predict an input that yields it."""
     INDUCTION = "induction"
     """Given input/output pairs and a message, write the program."""
+    ERROR = "error"
+    """Given a program and an input on which it fails, name the class of the exception."""
 
 
 class Role(StrEnum):
@@ -48,7 +50,7 @@ class Cell:
 
 
 CELLS: tuple[Cell, ...] = tuple(Cell(role, task_type) for role in Role for task_type in TaskType)
-"""All six cells, in the order in which a batch lists them."""
+"""All cells, in the order in which a batch lists them."""
 
 
 class Verdict(StrEnum):
@@ -75,6 +77,8 @@ class Verdict(StrEnum):
     """Refused by a gate (`azr.gates`), not by the jail."""
     NOT_COMPOSED = "not_composed"
     """Does not build on the functions that it was given (`azr.composition`)."""
+    NO_ERROR = "no_error"
+    """Proposed as a program that fails, but it returned (`azr.raised`)."""
     KILLED = "killed"
     NOT_RUN = "not_run"
 
@@ -144,6 +148,7 @@ class Example:
     arguments: str
     """The text between the parentheses of `f(...)`: literals only."""
     output: Value
+    """What the call returned; of an error task, the name of the class of what it raised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import typer
 
 from azr.cli.history_options import DatabaseArgument, RunOption
 from azr.cli.output import CsvFlag, Form, chosen_form, console, emit, note
+from azr.task_types import types_shown
 from azr.types import Role, TaskType
 
 if TYPE_CHECKING:
@@ -141,15 +142,17 @@ def _print_tables(steps: Sequence[StepMeasures]) -> None:
         typer.echo("no learner step yet: there is nothing to look at")
         return
     rows = _comparison(steps)
+    played = {kind for kind in TaskType if any(row["scope"].endswith(f"/{kind}") for row in rows)}
+    types = types_shown(played)
     for role in Role:
         names = dict.fromkeys(row["measure"] for row in rows if row["scope"].startswith(role))
         by_place = {(row["scope"], row["measure"]): row for row in rows}
         lines = [
-            (name, *(_change(by_place.get((f"{role}/{each}", name))) for each in TaskType),
+            (name, *(_change(by_place.get((f"{role}/{each}", name))) for each in types),
              next(row["meaning"] for row in rows if row["measure"] == name))
             for name in names
         ]  # fmt: skip
-        emit((f"{role}", *map(str, TaskType), "meaning"), lines, Form.TABLE)
+        emit((f"{role}", *map(str, types), "meaning"), lines, Form.TABLE)
     for row in rows:
         if row["scope"] == "run":
             typer.echo(f"{row['measure']} {_change(row)} {row['unit']}: {row['meaning']}")

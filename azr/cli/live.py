@@ -15,6 +15,7 @@ from azr.cli.output import duration
 from azr.cli.roster import ALARM_STYLE, roster_tables
 from azr.play_time import SECONDS_PER_MINUTE
 from azr.progress import Progress, RunView
+from azr.task_types import types_shown
 from azr.types import Cell, Role, TaskType
 
 REFRESHES_PER_SECOND = 2
@@ -77,7 +78,7 @@ class PlainView:
 def step_line(progress: Progress) -> str:
     """A learner step in one line; `p/s` is proposer and solver reward."""
     parts = [_place(progress, "/")]
-    for task_type in TaskType:
+    for task_type in types_shown(progress.buffer_sizes):
         rewards = "/".join(
             _signed(progress.reward.get(Cell(role, task_type)))
             for role in (Role.PROPOSE, Role.SOLVE)
@@ -136,7 +137,7 @@ def _learning_table(progress: Progress) -> Table:
     table.add_column("task type")
     for heading in ("proposer reward", "valid", "solve rate", "solver reward", "buffer"):
         table.add_column(heading, justify="right")
-    for task_type in TaskType:
+    for task_type in types_shown(progress.buffer_sizes):
         table.add_row(
             str(task_type),
             _signed(progress.reward.get(Cell(Role.PROPOSE, task_type))),

@@ -13,6 +13,7 @@ from azr.config import FamilyName
 from azr.errors import ConfigError
 from azr.prompts import PromptFamily, family_of
 from azr.prompts.templates import SUFFIX, TEMPLATES, TEXTS
+from azr.quota import played_types
 from azr.types import Example, Role, Task, TaskDraft, TaskType
 from azr.values import from_python
 
@@ -44,7 +45,8 @@ def show(
         FamilyName | None, typer.Option(help="Instead of the config's prompts.family.")
     ] = None,
     task_type: Annotated[
-        TaskType | None, typer.Option("--type", help="Of one type.  [default: all three]")
+        TaskType | None,
+        typer.Option("--type", help="Of one type.  [default: those that are played]"),
     ] = None,
     role: Annotated[Role | None, typer.Option(help="Of one role.  [default: both]")] = None,
     references: Annotated[int, typer.Option(min=0, help="Tasks that a proposer is shown.")] = 2,
@@ -61,7 +63,7 @@ def show(
     settings = config_files.load(config, chosen)
     wording = family_of(settings.prompts)
     roles = [role] if role else list(Role)
-    types = [task_type] if task_type else list(TaskType)
+    types = [task_type] if task_type else played_types(settings)
     alone = len(roles) * len(types) == 1
     for each_role in roles:
         for each_type in types:
@@ -130,6 +132,9 @@ def _prompt(
 
 
 def _example(task_type: TaskType, num_pairs: int) -> TaskDraft:
+    if task_type is TaskType.ERROR:
+        failing = Example("'ab', '2'", from_python("TypeError"))
+        return TaskDraft(task_type=task_type, program=PROGRAM, examples=(failing,))
     is_induction = task_type is TaskType.INDUCTION
     pairs = [PAIRS[number % len(PAIRS)] for number in range(num_pairs)] if is_induction else PAIRS
     examples = tuple(Example(arguments, from_python(value)) for arguments, value in pairs)

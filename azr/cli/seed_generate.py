@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from azr.errors import ConfigError
+from azr.task_types import MAIN_TYPES
 from azr.types import TaskType
 
 if TYPE_CHECKING:
@@ -48,7 +49,12 @@ def generate_seeds(
         raise ConfigError(f"{file} exists already", hint="Name a new file.")
     if not file.absolute().parent.is_dir():
         raise ConfigError(f"there is no folder {file.absolute().parent}", hint="Make it first.")
-    lines = list(_lines(task_types or list(TaskType), count, seed, pairs))
+    if TaskType.ERROR in (task_types or ()):
+        raise ConfigError(
+            "--types error is not a choice: what a program raises is for the jail to say",
+            hint="Leave it out: a run makes error tasks of the programs of the other rows.",
+        )
+    lines = list(_lines(task_types or MAIN_TYPES, count, seed, pairs))
     file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     typer.echo(f"{len(lines):,} tasks in {file}")
 

@@ -89,7 +89,9 @@ async def _inspect(
 ) -> None:
     from azr.seed_inspection import poisons
 
-    outcomes = await sandbox.validate(row.proposal.program, row.proposal.arguments)
+    outcomes = await sandbox.validate(
+        row.proposal.program, row.proposal.arguments, failing=row.is_error
+    )
     recorded = await sandbox.parse_literals(row.outputs)
     wrong = poisons(row, outcomes, recorded)
     if wrong:

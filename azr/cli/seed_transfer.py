@@ -25,6 +25,7 @@ from azr.errors import ConfigError
 from azr.judging import Fits
 from azr.prompts import family_of
 from azr.run_directory import RunDirectory, check_usable, locked
+from azr.task_types import PAIR_TYPES
 from azr.types import TaskDraft, TaskType
 
 if TYPE_CHECKING:
@@ -65,10 +66,11 @@ def import_seeds(
 ) -> None:
     """Add tasks from a seed file; every program is validated in the jail first.
 
-    A row with `input` becomes a deduction and an abduction task, a row with `inputs`
-    an induction task. Tasks the buffers know are skipped, so importing twice adds
-    nothing. A run that plays sees the new tasks at its next draw; one that has no
-    tasks yet starts from these instead of proposing its own seeds.
+    A row with `output` becomes a deduction and an abduction task, a row with `outputs`
+    an induction task, a row with `error` an error task. Tasks the buffers know are
+    skipped, so importing twice adds nothing. A run that plays sees the new tasks at its
+    next draw; one that has no tasks yet starts from these instead of proposing its own
+    seeds.
 
     \b
     Examples:
@@ -81,9 +83,10 @@ def import_seeds(
     from azr.store.history import open_history
     from azr.store.locate import locate
 
-    if task_type is TaskType.INDUCTION:
+    if task_type is not None and task_type not in PAIR_TYPES:
+        field = "inputs" if task_type is TaskType.INDUCTION else "error"
         raise ConfigError(
-            "--type induction is not a choice: a row with `inputs` is one, others cannot be",
+            f"--type {task_type} is not a choice: a row with `{field}` is one, others cannot be",
             hint="Leave --type out, or choose deduction or abduction.",
         )
     if config_name is not None:
@@ -98,7 +101,7 @@ def import_seeds(
     rows = list(read_rows(file))
     counts = ImportCounts(rows=len(rows), refused=[r for r in rows if isinstance(r, Refusal)])
     good = [row for row in rows if isinstance(row, SeedRow)]
-    types = [task_type] if task_type is not None else [TaskType.DEDUCTION, TaskType.ABDUCTION]
+    types = [task_type] if task_type is not None else list(PAIR_TYPES)
     anyio.run(_import, good, types, found, config, fits, counts)
     _report(counts, as_json=as_json)
 

@@ -25,15 +25,16 @@ SHORTEST_BARE_CHARS = 4
 def gives_answer_away(task: TaskDraft, tree: ast.Module) -> bool:
     """Whether a comment, a docstring or the message holds what the solver has to find.
 
-    Deduction hides the output, abduction the input; an induction message must hold
-    neither code of its program nor the output of a hidden pair.
+    Deduction hides the output, abduction the input, an error task the name of a class; an
+    induction message must hold neither code of its program nor the output of a hidden pair.
     """
     if task.task_type is TaskType.INDUCTION:
         return bool(leaked_code(task)) or any(
             _says(task.message, literal(example.output)) for example in task.hidden
         )
     [example] = task.examples
-    hidden = literal(example.output) if task.task_type is TaskType.DEDUCTION else example.arguments
+    is_abduction = task.task_type is TaskType.ABDUCTION
+    hidden = example.arguments if is_abduction else literal(example.output)
     return any(_says(text, hidden) for text in comments(task.program, tree))
 
 

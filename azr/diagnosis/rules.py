@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from azr.diagnosis.measures import RUN, cell_name
+from azr.task_types import MAIN_TYPES
 from azr.types import Role, TaskType
 
 WINDOW_STEPS = 5
@@ -27,8 +28,12 @@ value that hovers around it does not begin and end a finding every step."""
 
 PROPOSERS = tuple(cell_name(Role.PROPOSE, task_type) for task_type in TaskType)
 PROGRAM_PROPOSERS = tuple(
-    cell_name(Role.PROPOSE, task_type) for task_type in (TaskType.DEDUCTION, TaskType.ABDUCTION)
+    cell_name(Role.PROPOSE, task_type)
+    for task_type in TaskType
+    if task_type is not TaskType.INDUCTION
 )
+VALUE_PROPOSERS = tuple(cell_name(Role.PROPOSE, task_type) for task_type in MAIN_TYPES)
+"""Of tasks that return a value; those that raise can only raise so many classes."""
 SOLVERS = tuple(cell_name(Role.SOLVE, task_type) for task_type in TaskType)
 ALL_CELLS = (*PROPOSERS, *SOLVERS)
 
@@ -214,7 +219,7 @@ RULES: Mapping[str, Rule] = {
         Rule(
             name="outputs_alike",
             measure="distinct_outputs",
-            scopes=PROPOSERS,
+            scopes=VALUE_PROPOSERS,
             side=Side.BELOW,
             severity=Severity.NOTICE,
             limit=0.25,

@@ -23,6 +23,7 @@ from azr.normal_form import arguments_form, program_form
 from azr.parsing import parse_answer, parse_proposal
 from azr.program_distance import syntax_distance, syntax_labels
 from azr.store.history.trained import TrainedRow
+from azr.task_types import MAIN_CELLS
 from azr.types import (
     CELLS,
     Cell,
@@ -43,6 +44,7 @@ RAN = frozenset(
         Verdict.LEAKED_MESSAGE,
         Verdict.REPEATED_INPUT,
         Verdict.CONSTANT_OUTPUT,
+        Verdict.NO_ERROR,
     }
 )
 """Verdicts on proposals that ran well and were refused for what they are."""
@@ -95,6 +97,8 @@ class Measurer:
         seen: list[str] = []
         for cell in CELLS:
             own = [row for row in rows if row.cell == cell]
+            if not own and cell not in MAIN_CELLS:
+                continue
             proposed = _proposed(own) if cell.role is Role.PROPOSE else []
             found = _of_rows(own) | _of_cell(cell, own)
             found |= self._of_programs(cell, proposed)
@@ -201,6 +205,8 @@ def _of_cell(cell: Cell, rows: Sequence[TrainedRow]) -> dict[str, float]:
         return _of_tasks(rows)
     right = [row for row in rows if row.judgement is Judgement.CORRECT]
     found = _share("correct", len(right), len(rows))
+    if cell.task_type is TaskType.ERROR:
+        return found  # few classes answer all: that two tasks share one is no sign of anything
     if cell.task_type is not TaskType.INDUCTION:
         return found | _same_answer(right)
     answered = _answered(rows)

@@ -34,6 +34,7 @@ from azr.ports import Sandbox
 from azr.prompts import CompactPrompts, fence
 from azr.sandbox import SandboxPool
 from azr.seeds import derive_seed
+from azr.task_types import MAIN_TYPES
 from azr.tiny.batches import chunk_seed
 from azr.tiny.pretrain import Recipe
 from azr.tiny.reserved import is_reserved
@@ -87,7 +88,7 @@ class Builder:
 
     async def build(self) -> Suite:
         problems: list[Problem] = []
-        for split, task_type in itertools.product(Split, TaskType):
+        for split, task_type in itertools.product(Split, MAIN_TYPES):
             problems += await self._group(split, task_type, first_id=len(problems))
         provenance = {
             "seed": self.seed,

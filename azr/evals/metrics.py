@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from azr.evals.estimates import Estimate
 from azr.evals.held_out import Decoding, Report
+from azr.task_types import MAIN_TYPES
 from azr.types import PolicyVersion, TaskType
 
 PREFIX = "held_out"
@@ -44,9 +45,9 @@ def from_metrics(version: PolicyVersion, values: Mapping[str, float]) -> HeldOut
         version=version,
         num_problems=int(values[PROBLEMS]),
         mean=estimate("mean"),
-        by_type={task_type: estimate(str(task_type)) for task_type in TaskType},
+        by_type={task_type: estimate(str(task_type)) for task_type in MAIN_TYPES},
     )
 
 
 def _columns() -> dict[str, TaskType | None]:
-    return {"mean": None, **{str(task_type): task_type for task_type in TaskType}}
+    return {"mean": None, **{str(task_type): task_type for task_type in MAIN_TYPES}}

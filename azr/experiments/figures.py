@@ -20,6 +20,7 @@ from azr.experiments.comparison import Comparison, Seeds
 from azr.experiments.results import CurvePoint, TrialResult
 from azr.experiments.statistics import View
 from azr.report.figures import COLOURS, smoothed
+from azr.task_types import MAIN_TYPES
 from azr.types import Role, TaskType
 
 DPI = 90
@@ -103,8 +104,8 @@ def task_types(comparison: Comparison) -> Figure | None:
         return None
     figure = Figure(figsize=(2.2 + 1.1 * len(arms), 3.8), layout="constrained")
     axes = figure.subplots()
-    width = 0.8 / len(TaskType)
-    for place, task_type in enumerate(TaskType):
+    width = 0.8 / len(MAIN_TYPES)
+    for place, task_type in enumerate(MAIN_TYPES):
         found = [comparison.gain(arm, View(task_type=task_type)) for arm in arms]
         errors = [
             [gain.mean - gain.interval.low for gain in found],

@@ -34,6 +34,7 @@ from azr.ports import Sandbox
 from azr.prompts import family_of
 from azr.rewards import solver_reward
 from azr.sandbox import SandboxPool
+from azr.task_types import MAIN_TYPES
 from azr.tiny.seed_tasks import draw_seed_tasks
 from azr.types import (
     Batch,
@@ -43,7 +44,6 @@ from azr.types import (
     SamplingRequest,
     Task,
     TaskDraft,
-    TaskType,
     Trajectory,
 )
 from azr.validation import task_from
@@ -99,7 +99,7 @@ async def sample_rows(
 
 async def _tasks(sandbox: Sandbox, config: RunConfig, *, count: int, seed: int) -> list[Task]:
     tasks: list[Task] = []
-    for task_type in TaskType:
+    for task_type in MAIN_TYPES:
         for proposal, _ in draw_seed_tasks(
             task_type, count=count, seed=seed, num_pairs=config.selfplay.induction_pairs
         ):

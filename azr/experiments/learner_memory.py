@@ -17,7 +17,8 @@ from azr.errors import ModelError
 from azr.planning.learner import learner_memory
 from azr.planning.parts import MIB
 from azr.planning.shapes import Shape, shape_of
-from azr.types import CELLS, Batch, Trajectory
+from azr.task_types import MAIN_CELLS
+from azr.types import Batch, Trajectory
 
 type Dtype = Literal["float32", "bfloat16"]
 
@@ -127,13 +128,13 @@ async def _folder(shape: Shape) -> AsyncGenerator[tuple[Path, Path]]:
 def _batch(version: int, vocabulary: int, micro_batch_tokens: int) -> Batch:
     """Rows that fill exactly two micro-batches."""
     rng = random.Random(version)  # noqa: S311
-    inputs = micro_batch_tokens * 2 // (ROWS_PER_CELL * len(CELLS))
+    inputs = micro_batch_tokens * 2 // (ROWS_PER_CELL * len(MAIN_CELLS))
     prompt = inputs // 2
     response = inputs + 1 - prompt
     rows = [
         Trajectory(
             rollout_id=index,
-            cell=CELLS[index // ROWS_PER_CELL],
+            cell=MAIN_CELLS[index // ROWS_PER_CELL],
             prompt_token_ids=tuple(rng.choices(range(vocabulary), k=prompt)),
             token_ids=tuple(rng.choices(range(vocabulary), k=response)),
             behaviour_logprobs=(-5.0,) * response,
@@ -141,7 +142,7 @@ def _batch(version: int, vocabulary: int, micro_batch_tokens: int) -> Batch:
             staleness=0,
             group=index,
         )
-        for index in range(ROWS_PER_CELL * len(CELLS))
+        for index in range(ROWS_PER_CELL * len(MAIN_CELLS))
     ]
     return Batch(batch_id=version + 1, version=version, trajectories=tuple(rows))
 

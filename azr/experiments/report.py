@@ -13,7 +13,7 @@ from azr.experiments.comparison import Comparison, Seeds, compare
 from azr.experiments.figures import DPI, PLOTS
 from azr.experiments.results import Failure, TrialResult, read_all, read_failures
 from azr.experiments.statistics import View
-from azr.types import TaskType
+from azr.task_types import MAIN_TYPES
 
 REPORT = "report.md"
 HOW = """\
@@ -130,7 +130,7 @@ def _before_and_after(comparison: Comparison) -> list[str]:
     rows: list[tuple[str, ...]] = [("", "decoding", "before, %", "after, %", "gain, points")]
     for greedy in (True, False) if comparison.base.final.samples else (True,):
         views = [View(greedy=greedy)]
-        views += [View(task_type=task_type, greedy=greedy) for task_type in TaskType]
+        views += [View(task_type=task_type, greedy=greedy) for task_type in MAIN_TYPES]
         views += [View(split=split, greedy=greedy) for split in Split]
         rows += [_view_row(comparison, arm, view) for view in views]
     return [_table(per_seed), _table(rows)]

@@ -35,7 +35,7 @@ def parse_proposal(
     policy: ParsingName = "strict",
     seeding: bool = False,
 ) -> Proposal | FormatError:
-    """A deduction or abduction proposal: a program and one argument text.
+    """A deduction, abduction or error proposal: a program and one argument text.
 
     `seeding`: by the paper's policy, the proposals that fill the buffers need no tags.
     """

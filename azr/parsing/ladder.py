@@ -22,7 +22,11 @@ _OPENED = re.compile(
     r"|(?P<other>[a-z]\w*)(?=[ \t]*\n)|)",
     re.IGNORECASE,
 )
-_ANSWER_KIND = {TaskType.DEDUCTION: "output", TaskType.ABDUCTION: "input"}
+_ANSWER_KIND = {
+    TaskType.DEDUCTION: "output",
+    TaskType.ABDUCTION: "input",
+    TaskType.ERROR: "output",
+}
 _OPENERS = {
     kind: re.compile(rf"```[ \t]*{kind}\b", re.IGNORECASE)
     for kind in ("input", "output", "message")

@@ -13,7 +13,9 @@ ANSWER_TAG = {
     TaskType.DEDUCTION: "output",
     TaskType.ABDUCTION: "input",
     TaskType.INDUCTION: "python",
+    TaskType.ERROR: "output",
 }
+"""An error's name comes in an `output` block, as the official prompts ask for it."""
 NO_CONTRACT = FormatError("no think part followed by an answer part")
 NO_ANSWER = FormatError("no answer part")
 

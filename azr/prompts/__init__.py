@@ -1,4 +1,4 @@
-"""The six prompts, two roles times three task types, in families of wording.
+"""The prompts, two roles times the task types, in families of wording.
 
 Every family keeps one contract, whatever its wording: the prompt ends inside an
 opened `<think>`; the response thinks, closes it, and gives its answer in fenced

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from azr.prompts.contract import THINK_OPEN, fence
+from azr.raised import class_name
 from azr.types import Example, Role, Task, TaskDraft, TaskType
 from azr.values import literal
 
@@ -37,11 +38,17 @@ class CompactPrompts:
             TaskType.DEDUCTION: self._deduction,
             TaskType.ABDUCTION: self._abduction,
             TaskType.INDUCTION: self._induction,
+            TaskType.ERROR: self._deduction,
         }[task.task_type](task)
         return f"{Role.SOLVE} {task.task_type}\n{blocks}{THINK_OPEN}"
 
     def _reference(self, task: Task) -> str:
-        return fence("python", task.program) + self._pair(task.examples[0])
+        example = task.examples[0]
+        if task.task_type is TaskType.ERROR:
+            pair = fence("input", example.arguments) + fence("error", class_name(example.output))
+        else:
+            pair = self._pair(example)
+        return fence("python", task.program) + pair
 
     def _pair(self, example: Example) -> str:
         return fence("input", example.arguments) + fence("output", literal(example.output))

@@ -9,7 +9,7 @@ from azr.types import Task, TaskDraft, TaskType
 
 
 class PromptFamily(Protocol):
-    """The wording of the six prompts."""
+    """The wording of the prompts, two for each task type."""
 
     def propose(
         self,

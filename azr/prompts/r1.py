@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from azr.prompts.contract import THINK_OPEN
 from azr.prompts.templates import Templates
+from azr.raised import shown_output
 from azr.types import Example, Task, TaskDraft, TaskType
 from azr.values import literal
 
@@ -59,11 +60,14 @@ class InstructedPrompts:
             return self._role_prompt(
                 "propose_induction", program=described.program, num_inputs=str(num_pairs)
             )
+        shown = self._composites(composites) + self._references(references)
+        if task_type is TaskType.ERROR:
+            return self._role_prompt("propose_error", references=shown)
         aimed_at = _OTHER[task_type] if self.swapped_criteria else task_type
         return self._role_prompt(
             f"propose_{task_type}",
             difficulty=self.templates.fill(f"difficulty_{aimed_at}"),
-            references=self._composites(composites) + self._references(references),
+            references=shown,
         )
 
     def solve(self, task: TaskDraft) -> str:
@@ -72,6 +76,7 @@ class InstructedPrompts:
             TaskType.DEDUCTION: lambda: {"program": task.program, "input": first.arguments},
             TaskType.ABDUCTION: lambda: {"program": task.program, "output": literal(first.output)},
             TaskType.INDUCTION: lambda: {"pairs": self._pairs(task.shown), "message": task.message},
+            TaskType.ERROR: lambda: {"program": task.program, "input": first.arguments},
         }[task.task_type]()
         return self._role_prompt(f"solve_{task.task_type}", **parts)
 
@@ -96,11 +101,11 @@ class InstructedPrompts:
             return ""
         shown = [
             self.templates.fill(
-                "reference",
+                "reference_error" if task.task_type is TaskType.ERROR else "reference",
                 number=str(number),
                 program=task.program,
                 input=task.examples[0].arguments,
-                output=literal(task.examples[0].output),
+                output=shown_output(task.task_type, task.examples[0].output),
             )
             for number, task in enumerate(references, start=1)
         ]

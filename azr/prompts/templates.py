@@ -42,14 +42,17 @@ TEMPLATES: Mapping[str, Parts] = {
     "propose_deduction": _parts("references", "modules refused difficulty"),
     "propose_abduction": _parts("references", "modules refused difficulty"),
     "propose_induction": _parts("program num_inputs", "modules refused"),
+    "propose_error": _parts("references", "modules refused"),
     "difficulty_deduction": _parts(),
     "difficulty_abduction": _parts(),
     "composites": _parts("functions"),
     "references": _parts("references"),
     "reference": _parts("program input output", "number"),
+    "reference_error": _parts("program input output", "number"),
     "solve_deduction": _parts("program input", "modules"),
     "solve_abduction": _parts("program output", "modules"),
     "solve_induction": _parts("pairs message", "modules"),
+    "solve_error": _parts("program input", "modules"),
     "pair": _parts("input output", "number"),
 }
 """Every file of a template family, by its name without `.txt`."""

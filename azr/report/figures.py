@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from azr.report.history import History
 from azr.store.points import CellStepPoint
+from azr.task_types import types_shown
 from azr.types import DropReason, Role, TaskType
 
 SMOOTHING_STEPS = 5
@@ -26,6 +27,7 @@ COLOURS = {
     TaskType.DEDUCTION: "#0072B2",
     TaskType.ABDUCTION: "#D55E00",
     TaskType.INDUCTION: "#009E73",
+    TaskType.ERROR: "#E69F00",
 }
 """From the Okabe-Ito palette: told apart with any kind of colour vision."""
 ROLE_TITLES = {Role.PROPOSE: "proposer", Role.SOLVE: "solver"}
@@ -34,17 +36,17 @@ type Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Plot[T]:
-    """One figure of the report and what it shows; drawn from a `T`."""
+class Plot:
+    """One figure of the report and what it shows."""
 
     file_name: str
     title: str
     caption: str
-    draw: Callable[[T], Figure]
+    draw: Callable[[History], Figure]
 
-    def save(self, source: T, folder: Path) -> Path:
+    def save(self, history: History, folder: Path) -> Path:
         path = folder / self.file_name
-        self.draw(source).savefig(path, dpi=110)
+        self.draw(history).savefig(path, dpi=110)
         return path
 
 
@@ -141,7 +143,7 @@ def drops(history: History) -> Figure:
     return figure
 
 
-PLOTS: tuple[Plot[History], ...] = (
+PLOTS = (
     Plot(
         "reward.png",
         "Reward per cell",
@@ -228,7 +230,7 @@ def _by_role(
     panels = figure.subplots(1, 2, sharey=True)
     for axes, role in zip(panels, Role, strict=True):
         rows = [row for row in history.cells if row.cell.role is role]
-        type_lines(axes, _per_type((row.cell.task_type, row.step, value(row)) for row in rows))
+        _lines(axes, _per_type((row.cell.task_type, row.step, value(row)) for row in rows))
         axes.set_title(ROLE_TITLES[role])
         axes.set_xlabel("learner step")
     panels[0].set_ylabel(label)
@@ -239,7 +241,7 @@ def _by_role(
 
 def _shares(points: Mapping[TaskType, Points], label: str) -> Figure:
     figure, axes = _single()
-    type_lines(axes, points)
+    _lines(axes, points)
     axes.set_xlabel("policy version")
     axes.set_ylabel(label)
     axes.set_ylim(-0.02, 1.02)
@@ -248,9 +250,9 @@ def _shares(points: Mapping[TaskType, Points], label: str) -> Figure:
     return figure
 
 
-def type_lines(axes: Axes, points: Mapping[TaskType, Points]) -> None:
-    """One line a task type: thin as measured, thick its trailing mean."""
-    for task_type, colour in COLOURS.items():
+def _lines(axes: Axes, points: Mapping[TaskType, Points]) -> None:
+    for task_type in types_shown(points):
+        colour = COLOURS[task_type]
         xs = [x for x, _ in points.get(task_type, ())]
         ys = [y for _, y in points.get(task_type, ())]
         axes.plot(xs, ys, color=colour, linewidth=0.8, alpha=0.45, marker=".", markersize=3)

@@ -10,6 +10,7 @@ from azr.evals.estimates import Estimate
 from azr.progress import BUSY_SECONDS_METRIC
 from azr.report.history import History
 from azr.store.points import StepPoint
+from azr.task_types import MAIN_TYPES, types_shown
 from azr.types import CELLS, Cell, Role, TaskType
 
 COMPARED_STEPS = 5
@@ -66,12 +67,12 @@ def _accuracy(history: History) -> Table:
     return Table(
         f"Accuracy on {shown[0].num_problems} problems that training never shows (greedy,"
         " 95 % interval)",
-        ("", "mean", *map(str, TaskType)),
+        ("", "mean", *map(str, MAIN_TYPES)),
         tuple(
             (
                 "base model" if point.version == 0 else f"policy v{point.version}",
                 _interval(point.mean),
-                *(_interval(point.by_type[task_type]) for task_type in TaskType),
+                *(_interval(point.by_type[task_type]) for task_type in MAIN_TYPES),
             )
             for point in shown
         ),
@@ -90,7 +91,8 @@ def _learning(history: History) -> Table:
     first = {step.step for step in history.steps[:compared]}
     last = {step.step for step in history.steps[num_steps - compared :]} if compared else set()
     rows: list[tuple[str, ...]] = []
-    for cell in CELLS:
+    shown = types_shown({row.cell.task_type for row in history.cells})
+    for cell in (each for each in CELLS if each.task_type in shown):
         begin, end = (_moment(history, cell, steps) for steps in (first, last))
         pairs = zip(begin, end, strict=True)
         rows.append((str(cell), *(_change(before, after) for before, after in pairs)))

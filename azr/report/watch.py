@@ -14,6 +14,7 @@ from azr.diagnosis.watch import Finding, findings
 from azr.report.figures import COLOURS, Plot, smoothed
 from azr.report.history import History
 from azr.report.summary import Table
+from azr.task_types import types_shown
 from azr.types import Role, TaskType
 
 PANEL_INCHES = (4.2, 3.4)
@@ -60,9 +61,14 @@ def _panel(axes: Axes, steps: Sequence[StepMeasures], name: str, role: Role | No
     if role is None:
         lines = [(RUN, "black", RUN)]
     else:
+        found = {
+            kind
+            for kind in TaskType
+            if any((cell_name(role, kind), name) in step.values for step in steps)
+        }
         lines = [
             (cell_name(role, task_type), COLOURS[task_type], str(task_type))
-            for task_type in TaskType
+            for task_type in types_shown(found)
         ]
     for scope, colour, label in lines:
         points = [(s.step, s.values[scope, name]) for s in steps if (scope, name) in s.values]
@@ -87,7 +93,7 @@ def _shade(axes: Axes, found: Sequence[Finding], steps: Sequence[StepMeasures]) 
         axes.axvspan(finding.since_step, end, color=FOUND_COLOUR, alpha=0.15, linewidth=0)
 
 
-def _plot(name: str, title: str, caption: str, *panels: Panel) -> Plot[History]:
+def _plot(name: str, title: str, caption: str, *panels: Panel) -> Plot:
     draw: Callable[[History], Figure] = partial(_draw, panels)
     return Plot(f"watch_{name}.png", f"Watch: {title}", caption, draw)
 

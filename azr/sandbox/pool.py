@@ -108,23 +108,30 @@ class SandboxPool:
         )
         return await self.examine(request)
 
-    async def validate(self, program: str, calls: Sequence[str]) -> tuple[Outcome, ...]:
+    async def validate(
+        self, program: str, calls: Sequence[str], *, failing: bool = False
+    ) -> tuple[Outcome, ...]:
         """See `azr.ports.Sandbox.validate`."""
-        return await self.examine_twice(Request(program=program, calls=tuple(calls)))
+        request = Request(program=program, calls=tuple(calls))
+        return await self.examine_twice(request, failing=failing)
 
     async def parse_literals(self, texts: Sequence[str]) -> tuple[Outcome, ...]:
         """See `azr.ports.Sandbox.parse_literals`."""
         return await self.examine(Request(operation="parse_literals", calls=tuple(texts)))
 
-    async def examine_twice(self, request: Request) -> tuple[Outcome, ...]:
-        """Two runs of each call in one process, one under the other hash seed; all must agree."""
+    async def examine_twice(
+        self, request: Request, *, failing: bool = False
+    ) -> tuple[Outcome, ...]:
+        """Two runs of each call in one process, one under the other hash seed; all must agree.
+
+        Of calls that raised the last is asked only if `failing`.
+        """
         lane = Lane.VALIDATION
         runs = await self.examine(replace(request, repeats=2), lane=lane)
         found = [agreed(*pair, "same process") for pair in zip(runs[::2], runs[1::2], strict=True)]
         # Backwards, so that a call whose result depends on the calls before it is found out.
-        passed = [
-            i for i, outcome in reversed([*enumerate(found)]) if outcome.verdict is Verdict.OK
-        ]
+        asked = {Verdict.OK, Verdict.RUNTIME_ERROR} if failing else {Verdict.OK}
+        passed = [i for i, outcome in reversed([*enumerate(found)]) if outcome.verdict in asked]
         again = replace(request, calls=tuple(request.calls[index] for index in passed))
         others = await self.examine(again, seed_index=1, lane=lane)
         for index, other in zip(passed, others, strict=True):

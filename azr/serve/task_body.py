@@ -9,9 +9,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from azr.ports import Sandbox
+from azr.raised import named, raised, shown_output
 from azr.serve.refusal import RefusedError
-from azr.types import Example, Outcome, Task, TaskDraft, TaskType, Value
-from azr.values import literal
+from azr.types import Example, Outcome, Rejection, Task, TaskDraft, TaskType, Value
+from azr.values import from_python
 
 type Text = Annotated[str, Field(max_length=32768)]
 MAX_PAIRS = 32
@@ -23,7 +24,8 @@ class Pair(BaseModel, extra="forbid", use_attribute_docstrings=True):
     input: Text
     """The arguments of `f`, as between its parentheses: literals only."""
     output: Text | None = None
-    """A literal. Left out, the program is run to know it."""
+    """A literal; of an error task, the name of a class. Left out, the program is run to
+    know it."""
 
 
 class TaskBody(BaseModel, extra="forbid", use_attribute_docstrings=True):
@@ -47,7 +49,10 @@ async def as_task(body: TaskBody, sandbox: Sandbox) -> Task:
         raise _invalid(f"a task of type {body.type} has one example", "examples")
     if body.program is None and body.type is not TaskType.INDUCTION:
         raise _invalid(f"a task of type {body.type} needs its program", "program")
-    outputs = await _outputs(body, sandbox)
+    if body.type is TaskType.ERROR:
+        outputs = [await _error(body, sandbox)]
+    else:
+        outputs = await _outputs(body, sandbox)
     return Task(
         task_id=0,
         task_type=body.type,
@@ -68,6 +73,21 @@ async def _outputs(body: TaskBody, sandbox: Sandbox) -> list[Value]:
     parsed = _values(await sandbox.parse_literals(given), "output") if given else []
     ran = _values(await sandbox.run(body.program or "", asked), "program") if asked else []
     return [ran.pop(0) if pair.output is None else parsed.pop(0) for pair in body.examples]
+
+
+async def _error(body: TaskBody, sandbox: Sandbox) -> Value:
+    """The class that the body names, or that its one call raises in the jail."""
+    [pair] = body.examples
+    if pair.output is not None:
+        name = named(pair.output)
+        if name is None:
+            raise _invalid("its output: no name of a class", "output")
+        return from_python(name)
+    [outcome] = await sandbox.run(body.program or "", [pair.input])
+    found = raised(outcome)
+    if isinstance(found, Rejection):
+        raise _invalid(f"its program: {found.verdict} {found.detail}".strip(), "program")
+    return found
 
 
 def _values(outcomes: Sequence[Outcome], what: str) -> list[Value]:
@@ -95,7 +115,7 @@ def task_document(task: TaskDraft) -> dict[str, Any]:
         "program": task.program,
         "message": task.message,
         "examples": [
-            {"input": example.arguments, "output": literal(example.output)}
+            {"input": example.arguments, "output": shown_output(task.task_type, example.output)}
             for example in task.examples
         ],
     }

@@ -22,6 +22,7 @@ from azr.serve.policy import MODEL, Policies, Sampled
 from azr.serve.refusal import RefusedError
 from azr.serve.task_body import Pair, TaskBody, Text, as_task, task_document
 from azr.serve.tasks import PastTasks
+from azr.task_types import PAIR_TYPES
 from azr.types import (
     Admission,
     Cell,
@@ -159,11 +160,7 @@ class Verbs:
             return await self._past.task(body.references[0])
         pool: Sequence[Task] = ()
         if self.past is not None:
-            pool = [
-                task
-                for task_type in (TaskType.DEDUCTION, TaskType.ABDUCTION)
-                for task in await self.past.newest(task_type)
-            ]
+            pool = [task for task_type in PAIR_TYPES for task in await self.past.newest(task_type)]
         if not pool:
             raise RefusedError(
                 HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -20,7 +20,16 @@ from azr.store.context import RunContext
 from azr.store.leases import leasable, may_lease, picked
 from azr.store.models import AdmissionRow, ProposalReferenceRow, RolloutRow, RunRow
 from azr.store.states import AdmissionState, RolloutState
-from azr.types import CELLS, Admission, Cell, PolicyVersion, Purpose, Role, TaskType
+from azr.task_types import PAIR_TYPES, types_shown
+from azr.types import (
+    CELLS,
+    Admission,
+    Cell,
+    PolicyVersion,
+    Purpose,
+    Role,
+    TaskType,
+)
 
 FIRST_COMPOSITE = 1000
 """Position among what a proposer was shown: from here on, what it must build on."""
@@ -243,9 +252,10 @@ def census(connection: sa.Connection, run: RunContext) -> Census:
 
 
 def outstanding(connection: sa.Connection, run: RunContext) -> dict[Cell, int]:
-    """Per cell, TRAIN rows between admission and training."""
+    """Per cell that may be played, TRAIN rows between admission and training."""
     counted = census(connection, run)
-    return {cell: counted.outstanding(cell) for cell in CELLS}
+    types = types_shown(run.config.selfplay.task_types)
+    return {cell: counted.outstanding(cell) for cell in CELLS if cell.task_type in types}
 
 
 def _lease(
@@ -287,7 +297,7 @@ def _draw_composites(
     version: PolicyVersion,
 ) -> None:
     """Choose what the proposal must build on; most often nothing."""
-    if task_type is TaskType.INDUCTION or not run.config.composites.chance:
+    if task_type not in PAIR_TYPES or not run.config.composites.chance:
         return
     seed = derive_seed(run.config.run.seed, "composites", task_type, slot)
     count = num_composites(run.config.composites, version, seed)

@@ -25,6 +25,7 @@ from azr.quota import replay_group
 from azr.seeds import derive_seed, draw_by_weight, draw_for_replay, draw_without_replacement
 from azr.store.context import RunContext
 from azr.store.models import ReservoirSlotRow, TaskBlockRow, TaskRow
+from azr.task_types import PAIR_TYPES
 from azr.types import PolicyVersion, TaskType
 
 _BUFFER = (
@@ -214,10 +215,10 @@ def _take_slot(
 def reference_pool(
     connection: sa.Connection, run: RunContext, task_type: TaskType, version: PolicyVersion
 ) -> Pool:
-    """What a proposer may be shown: its own buffer or, for induction, the other two."""
-    sources = (task_type,)
+    """What a proposer may be shown: its own buffer or, for induction, those of pairs."""
+    sources: tuple[TaskType, ...] = (task_type,)
     if task_type is TaskType.INDUCTION:
-        sources = (TaskType.DEDUCTION, TaskType.ABDUCTION)
+        sources = PAIR_TYPES
     parts = tuple(_part(connection, run, source, version) for source in sources)
     if run.config.selfplay.reference_sampling == "uniform":
         return Pool(parts)

@@ -45,6 +45,7 @@ from azr.store.points import (
     ThroughputPoint,
 )
 from azr.store.states import AdmissionState, LineageState, RolloutState
+from azr.task_types import types_shown
 from azr.types import (
     Cell,
     DropReason,
@@ -229,7 +230,7 @@ def buffer_sizes(history: History) -> dict[TaskType, int]:
         .group_by(TaskRow.task_type)
     )
     counts = {task_type: count for task_type, count in history.connection.execute(query)}  # noqa: C416
-    return {task_type: counts.get(task_type, 0) for task_type in TaskType}
+    return {task_type: counts.get(task_type, 0) for task_type in types_shown(counts)}
 
 
 def task_programs(history: History) -> list[tuple[TaskType, str]]:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
+from azr.raised import shown_output
 from azr.seed_files import file_row
 from azr.store.history import History
 from azr.store.models import TaskRow
 from azr.store.states import Origin
 from azr.types import Proposal, TaskType, Value
-from azr.values import literal
 
 ROWS_PER_FETCH = 500
 
@@ -30,13 +30,13 @@ def export_rows(history: History, task_type: TaskType, *, seeds_only: bool) -> I
     for program, examples, message in history.connection.execute(query):
         arguments = tuple(arguments for arguments, _ in examples)
         task = Proposal(program=program, arguments=arguments, message=message)
-        outputs = [_literal(canonical) for _, canonical in examples]
+        outputs = [_shown(task_type, canonical) for _, canonical in examples]
         yield json.dumps(file_row(task, outputs, task_type), ensure_ascii=False)
 
 
-def _literal(canonical: str) -> str:
-    """The Python literal of a stored value; its canonical text where it has none."""
+def _shown(task_type: TaskType, canonical: str) -> str:
+    """A stored output as text; its canonical text where it has no literal."""
     try:
-        return literal(Value(canonical))
+        return shown_output(task_type, Value(canonical))
     except ValueError:
         return canonical

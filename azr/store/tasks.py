@@ -15,6 +15,7 @@ from azr.store.codec import storable
 from azr.store.context import RunContext
 from azr.store.models import TaskRow
 from azr.store.states import Origin
+from azr.task_types import types_shown
 from azr.types import Example, PolicyVersion, Task, TaskDraft, TaskType, Value
 
 FIRST_VERSION: PolicyVersion = 0
@@ -158,9 +159,9 @@ def _known(
 
 
 def buffer_sizes(connection: sa.Connection, run: RunContext) -> dict[TaskType, int]:
-    """Tasks per type, visible or not."""
+    """Tasks per type, visible or not (`azr.task_types.types_shown`)."""
     sizes = {row.task_type: row.size for row in connection.execute(_SIZES, {"run": run.run_id})}
-    return {task_type: sizes.get(task_type, 0) for task_type in TaskType}
+    return {task_type: sizes.get(task_type, 0) for task_type in types_shown(sizes)}
 
 
 def load(connection: sa.Connection, task_ids: Iterable[int]) -> dict[int, Task]:

@@ -16,8 +16,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from azr.seeds import derive_seed
+from azr.task_types import MAIN_CELLS
 from azr.tiny.samples import Sample, generate_samples
-from azr.types import CELLS
 
 PROMPT_WEIGHT = 0.2
 """Loss weight of a prompt token; a response token weighs 1."""
@@ -34,7 +34,7 @@ class TokenBatch:
     weights: Tensor
     """[S, T] float32: loss weight of each token as a target; 0 on padding."""
     cells: Tensor
-    """[S] int64: index into `azr.types.CELLS`."""
+    """[S] int64: index into `azr.task_types.MAIN_CELLS`."""
 
     @property
     def num_tokens(self) -> int:
@@ -74,7 +74,7 @@ def _encode(tokenizer: PreTrainedTokenizerBase, samples: Sequence[Sample]) -> li
     prompts = tokenizer([sample.prompt for sample in samples])["input_ids"]
     responses = tokenizer([sample.response for sample in samples])["input_ids"]
     return [
-        _Row(prompt, [*response, tokenizer.eos_token_id], CELLS.index(sample.cell))
+        _Row(prompt, [*response, tokenizer.eos_token_id], MAIN_CELLS.index(sample.cell))
         for sample, prompt, response in zip(samples, prompts, responses, strict=True)
     ]
 

@@ -19,6 +19,7 @@ from azr.judging import judge_attempt, judge_proposal, sampling_request
 from azr.ports import Sandbox
 from azr.prompts import THINK_CLOSE
 from azr.seeding import identity_draft
+from azr.task_types import MAIN_TYPES, PAIR_TYPES
 from azr.tiny.samples import draw_task
 from azr.tiny.sampling import TextSampler
 from azr.types import (
@@ -35,7 +36,6 @@ from azr.types import (
 from azr.validation import task_from
 
 MEASURE_CONFIG = RunConfig(selfplay=SelfPlaySection(induction_pairs=6))
-_PAIRED = (TaskType.DEDUCTION, TaskType.ABDUCTION)
 
 
 @dataclass(slots=True)
@@ -107,14 +107,16 @@ class Measurer:
     async def measure(self) -> Measured:
         rng = random.Random(self.seed)  # noqa: S311
         identity = identity_draft(TaskType.DEDUCTION, num_pairs=1).with_id(0)
-        first = {kind: await self._propose(kind, [[identity]] * self.proposals) for kind in _PAIRED}
+        first = {
+            kind: await self._propose(kind, [[identity]] * self.proposals) for kind in PAIR_TYPES
+        }
         pool = [identity, *(task for _, tasks in first.values() for task in tasks)]
         drawn = [rng.sample(pool, min(len(pool), rng.randint(1, 6))) for _ in range(self.proposals)]
-        later = {kind: await self._propose(kind, drawn) for kind in _PAIRED}
+        later = {kind: await self._propose(kind, drawn) for kind in PAIR_TYPES}
         pool += [task for _, tasks in later.values() for task in tasks]
         programs = [[rng.choice(pool)] for _ in range(self.proposals)]
         later[TaskType.INDUCTION] = await self._propose(TaskType.INDUCTION, programs)
-        valid = [task.program for kind in _PAIRED for task in later[kind][1]]
+        valid = [task.program for kind in PAIR_TYPES for task in later[kind][1]]
         return Measured(
             first_proposals={kind: rate for kind, (rate, _) in first.items()},
             proposals={kind: rate for kind, (rate, _) in later.items()},
@@ -122,7 +124,7 @@ class Measurer:
                 kind: await self._attempt(tasks[: self.tasks]) for kind, (_, tasks) in later.items()
             },
             fresh_tasks={
-                kind: await self._attempt(await self._fresh(kind, rng)) for kind in TaskType
+                kind: await self._attempt(await self._fresh(kind, rng)) for kind in MAIN_TYPES
             },
             distinct_share=len(set(valid)) / max(1, len(valid)),
             copied_share=self.copied / max(1, len(valid)),
@@ -143,7 +145,7 @@ class Measurer:
             if isinstance(result, TaskDraft):
                 tasks.append(result.with_id(len(tasks)))
                 known = {reference.program for reference in admission.references}
-                self.copied += kind in _PAIRED and result.program in known and len(known) > 1
+                self.copied += kind in PAIR_TYPES and result.program in known and len(known) > 1
         return rate, tasks
 
     async def _attempt(self, tasks: Sequence[Task]) -> SolveRates:

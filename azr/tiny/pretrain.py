@@ -23,9 +23,10 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from azr.errors import ModelError
 from azr.seeds import derive_seed
+from azr.task_types import MAIN_CELLS
 from azr.tiny.batches import TokenBatch, chunk_batches
 from azr.tiny.vocabulary import CONTEXT_TOKENS, build_tokenizer
-from azr.types import CELLS, Cell
+from azr.types import Cell
 
 CHECKPOINT_NAME = "pretrain.pt"
 PROGRESS_NAME = "progress.json"
@@ -82,8 +83,8 @@ class _Run:
     chunk: int = 0
     seconds: float = 0.0
     """Of training, over all resumptions."""
-    nats: Tensor = field(default_factory=lambda: torch.zeros(len(CELLS)))
-    counts: Tensor = field(default_factory=lambda: torch.zeros(len(CELLS)))
+    nats: Tensor = field(default_factory=lambda: torch.zeros(len(MAIN_CELLS)))
+    counts: Tensor = field(default_factory=lambda: torch.zeros(len(MAIN_CELLS)))
 
 
 def pretrain(
@@ -246,7 +247,9 @@ def _train_chunk(
     run.chunk += 1
     run.seconds += time.monotonic() - started
     losses = {
-        cell: float(run.nats[i] / run.counts[i]) for i, cell in enumerate(CELLS) if run.counts[i]
+        cell: float(run.nats[i] / run.counts[i])
+        for i, cell in enumerate(MAIN_CELLS)
+        if run.counts[i]
     }
     return Progress(
         tokens=run.tokens,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from azr.prompts import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN, fence
+from azr.task_types import MAIN_CELLS
 from azr.tiny.operations import INT, LIST, STR, Datum
 from azr.tiny.programs import (
     IDENTITY,
@@ -26,11 +27,13 @@ from azr.tiny.programs import (
     draw_program,
 )
 from azr.tiny.reserved import is_reserved, programs_in
-from azr.types import CELLS, Cell, Proposal, Role, TaskType
+from azr.types import Cell, Proposal, Role, TaskType
 
 type Work = Literal["none", "some", "all"]
 
-MIXTURE: dict[Cell, float] = dict(zip(CELLS, (0.08, 0.08, 0.09, 0.25, 0.25, 0.25), strict=True))
+MIXTURE: dict[Cell, float] = dict(
+    zip(MAIN_CELLS, (0.08, 0.08, 0.09, 0.25, 0.25, 0.25), strict=True)
+)
 """Share of the samples of each cell."""
 SHOWN_WORK: dict[Work, float] = {"none": 0.55, "some": 0.2, "all": 0.25}
 """Share of the solutions with no trace, one with lines left out, and a whole one."""
@@ -67,7 +70,7 @@ def generate_samples(
     """
     rng = random.Random(seed)  # noqa: S311
     while True:
-        cell = rng.choices(CELLS, [MIXTURE[cell] for cell in CELLS])[0]
+        cell = rng.choices(MAIN_CELLS, [MIXTURE[cell] for cell in MAIN_CELLS])[0]
         sample = draw_sample(rng, cell, work)
         while reserve and any(map(is_reserved, sample.programs)):
             sample = draw_sample(rng, cell, work)

@@ -12,8 +12,9 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Qwen2Tokenizer
 
 from azr.prompts import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
+from azr.task_types import MAIN_TYPES
 from azr.tiny.operations import JOININGS, OPERATIONS
-from azr.types import Role, TaskType
+from azr.types import Role
 
 EOS, PAD = "<eos>", "<pad>"
 CONTEXT_TOKENS = 1024
@@ -29,7 +30,7 @@ _CODE = (
 
 def fragments() -> list[str]:
     """Every multi-character token, in a fixed order."""
-    heads = [f"{role} {task_type}" for role in Role for task_type in TaskType]
+    heads = [f"{role} {task_type}" for role in Role for task_type in MAIN_TYPES]
     opened = [f"```{tag}\n" for tag in _BLOCKS]
     closed = ["\n```\n", f"\n```\n{THINK_OPEN}", f"\n```\n{ANSWER_CLOSE}"]
     closed += [f"\n```\n```{tag}\n" for tag in _BLOCKS]

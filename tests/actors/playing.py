@@ -18,7 +18,7 @@ from azr.config import RunConfig
 from azr.play_time import PlayTime
 from azr.sandbox import SandboxPool
 from azr.store import SqlStore
-from azr.testing import CountingLearner, ScriptedEngine
+from azr.testing import CountingLearner, Script, ScriptedEngine
 from azr.types import Batch, PolicyVersion, StepResult
 from tests.actors.scripts import play
 
@@ -37,8 +37,9 @@ async def play_with_actors(
     *,
     learner: CountingLearner,
     play_time: PlayTime,
+    script: Script = play,
 ) -> list[tuple[Batch, float]]:
-    engine = ScriptedEngine(script=play)
+    engine = ScriptedEngine(script=script)
     drain, wakeups, clock = Drain(), Wakeups(), PolicyClock(learner=0, serving=0)
     losses: list[float] = []
 

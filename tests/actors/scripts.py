@@ -41,6 +41,8 @@ def _solve(kind: str, prompt: str, rng: random.Random) -> str:
     blocks = _BLOCK.findall(prompt)
     texts = dict(blocks)
     off = rng.choice([0, 0, 1])
+    if kind == "solve error":
+        return _respond(("output", rng.choice(["TypeError", "NameError", "ZeroDivisionError"])))
     if kind == "solve induction":
         inputs = [text for tag, text in blocks if tag == "input"]
         outputs = [text for tag, text in blocks if tag == "output"]

@@ -68,6 +68,8 @@ SWITCHES: dict[str, dict[str, dict[str, object]]] = {
     },
     "building on programs": {"composites": {"chance": 0.7, "start_step": 1}},
     "no abduction": {"selfplay": {"task_types": ["induction", "deduction"]}},
+    "errors too": {"selfplay": {"task_types": ["deduction", "abduction", "induction", "error"]}},
+    "errors alone": {"selfplay": {"task_types": ["error"]}, "learner": {"solve_rollouts": 6}},
 }
 """Ways to play, by what is different."""
 

@@ -17,7 +17,7 @@ from azr.play_time import PlayTime
 from azr.sandbox import SandboxPool
 from azr.store import SqlStore
 from azr.testing import CountingLearner, ScriptedEngine
-from azr.types import Role, TaskType
+from azr.types import Role, SamplingRequest, TaskType
 from tests.actors.playing import fits, play_with_actors
 from tests.actors.scripts import play
 
@@ -113,3 +113,95 @@ async def test_a_file_that_leaves_a_type_without_tasks_is_refused(tmp_path: Path
         with pytest.raises(ConfigError, match=r"valid deduction task; line 1: runtime_error"):
             await fill_buffers(store, ScriptedEngine(script=play), sandbox, run, fits)
         assert not any((await store.buffer_sizes()).values())
+
+
+async def test_a_seed_file_without_errors_still_starts_their_buffer(tmp_path: Path):
+    file = seed_file(tmp_path / "seeds.jsonl", *map(adding, range(3)))
+    for name, types in {"beside": ["abduction", "error"], "alone": ["error"]}.items():
+        run = config(file, task_types=types, seed_batches=1)
+        async with (
+            SandboxPool.open(run.sandbox) as sandbox,
+            SqlStore.open(f"sqlite:///{tmp_path}/{name}.sqlite", run=run) as store,
+        ):
+            await fill_buffers(store, ScriptedEngine(script=play), sandbox, run, fits)
+            sizes = await store.buffer_sizes()
+        assert sizes[TaskType.ERROR] > 9
+        assert sizes[TaskType.ABDUCTION] == (3 if name == "beside" else 0)
+        assert sizes[TaskType.DEDUCTION] == 0, "only what is played"
+
+
+async def test_error_rows_of_a_file_are_its_error_tasks(tmp_path: Path):
+    file = seed_file(tmp_path / "seeds.jsonl", adding(1))
+    failing = {"snippet": adding(2), "input": "'a'", "error": "ValueError"}
+    file.write_text(file.read_text() + json.dumps(failing))
+    run = config(file, task_types=["deduction", "error"])
+    database = tmp_path / "azr.sqlite"
+    async with (
+        SandboxPool.open(run.sandbox) as sandbox,
+        SqlStore.open(f"sqlite:///{database}", run=run) as store,
+    ):
+        await fill_buffers(store, ScriptedEngine(script=play), sandbox, run, fits)
+    [(examples,)] = asked(database, "select examples from task where task_type = 'error'")
+    assert json.loads(examples) == [["'a'", '"TypeError"']], "the jail's class, not the file's"
+
+
+async def test_a_run_that_began_without_errors_says_so_instead_of_waiting(tmp_path: Path):
+    file = seed_file(tmp_path / "seeds.jsonl", adding(1))
+    database = f"sqlite:///{tmp_path}/azr.sqlite"
+    for types in (["deduction"], ["deduction", "error"]):
+        run = config(file, task_types=types)
+        async with (
+            SandboxPool.open(run.sandbox) as sandbox,
+            SqlStore.open(database, run=run) as store,
+        ):
+            if len(types) == 1:
+                await fill_buffers(store, ScriptedEngine(script=play), sandbox, run, fits)
+                continue
+            with pytest.raises(ConfigError, match="began without error tasks"):
+                await fill_buffers(store, ScriptedEngine(script=play), sandbox, run, fits)
+
+
+async def test_errors_that_never_validate_train_on_their_seeds(tmp_path: Path):
+    """The proposer of errors knows only programs that run; its solvers are fed all the same."""
+
+    def harmless(request: SamplingRequest) -> str:
+        if request.prompt.startswith("propose"):
+            number = len(request.prompt) + (request.seed or 0) % 97
+            body = f"```python\n{adding(number)}\n```\n```input\n3\n```\n"
+            return f"hm</think><answer>{body}</answer>"
+        return "hm</think><answer>```output\nTypeError\n```\n</answer>"
+
+    run = RunConfig.model_validate(
+        {
+            "run": {"steps": 3},
+            "selfplay": {
+                "task_types": ["deduction", "error"],
+                "attempts": 2,
+                "seed_batches": 2,
+                "reject_duplicates": False,
+            },
+            "learner": {"batch_rollouts": 4, "max_staleness": 1, "checkpoint_every_steps": 100},
+        }
+    )
+    database = tmp_path / "azr.sqlite"
+    async with SandboxPool.open(run.sandbox) as sandbox:
+        played = await play_with_actors(
+            run,
+            sandbox,
+            database,
+            learner=CountingLearner(),
+            play_time=PlayTime(limit_seconds=0),
+            script=harmless,
+        )
+    assert len(played) == 3
+    for batch, _ in played:
+        cells = Counter(str(row.cell) for row in batch.trajectories)
+        assert cells == dict.fromkeys(
+            ["propose/deduction", "propose/error", "solve/deduction", "solve/error"], 4
+        )
+    verdicts = "select distinct verdict from rollout where purpose = 'train' and role = 'propose'"
+    assert asked(database, verdicts + " and task_type = 'error' and judged_at > 0") == [
+        ("no_error",)
+    ]
+    seeds = "select distinct origin from task where task_type = 'error'"
+    assert asked(database, seeds) == [("seed",)]

@@ -15,6 +15,7 @@ from azr.cli import app
 from azr.run_directory import RunDirectory
 from azr.seeding import identity_draft
 from azr.store import SqlStore
+from azr.task_types import MAIN_TYPES
 from azr.types import Judgement, ReplicaProof, TaskType
 from tests.store.store_play import Clock, Player, completion, config
 
@@ -26,7 +27,7 @@ async def _play(url: str) -> None:
     clock = Clock()
     async with SqlStore.open(url, run=config(), clock=clock) as store:
         player = Player(store)
-        identities = [identity_draft(task_type, num_pairs=4) for task_type in TaskType]
+        identities = [identity_draft(task_type, num_pairs=4) for task_type in MAIN_TYPES]
         await store.add_seed_tasks(identities)
         await player.seed()
         await store.put_seed_rollout(completion(text="seed"), TaskType.INDUCTION, Judgement.VALID)

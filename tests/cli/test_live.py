@@ -7,13 +7,14 @@ from rich.console import Console
 
 from azr.cli.live import LiveView, PlainView, dashboard, step_line, view_for
 from azr.progress import Progress
-from azr.types import CELLS, Cell, DropReason, Role, TaskType
+from azr.task_types import MAIN_CELLS
+from azr.types import Cell, DropReason, Role, TaskType
 
 PROGRESS = Progress(
     step=12,
     total_steps=30,
     elapsed_seconds=95,
-    reward=dict.fromkeys(CELLS, 0.25) | {Cell(Role.SOLVE, TaskType.ABDUCTION): -0.75},
+    reward=dict.fromkeys(MAIN_CELLS, 0.25) | {Cell(Role.SOLVE, TaskType.ABDUCTION): -0.75},
     validity={TaskType.DEDUCTION: 0.5, TaskType.INDUCTION: 0.7},
     solve_rate={TaskType.DEDUCTION: 0.3},
     buffer_sizes={TaskType.INDUCTION: 1234},
@@ -91,3 +92,16 @@ def test_a_live_view_leaves_its_notes_and_the_last_table_behind():
         view.show(PROGRESS)
     assert "seeding" in written(console)
     assert "1,234" in written(console)
+
+
+def test_a_fourth_type_is_shown_where_there_are_tasks_of_it():
+    assert " error " not in step_line(PROGRESS)
+    sizes = {TaskType.INDUCTION: 1234, TaskType.ERROR: 7}
+    reward = {**PROGRESS.reward, Cell(Role.SOLVE, TaskType.ERROR): -0.5}
+    fourth = replace(PROGRESS, buffer_sizes=sizes, reward=reward)
+    assert "induction p/s +0.25/+0.25 | error p/s -/-0.50 | valid" in step_line(fourth)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(dashboard(fourth))
+    [line] = [line for line in written(console).splitlines() if " error " in line]
+    assert "-0.50" in line
+    assert line.rstrip(" \u2502").endswith(" 7")

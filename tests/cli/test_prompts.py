@@ -8,7 +8,8 @@ import pytest
 
 from azr.errors import ConfigError
 from azr.prompts.templates import TEMPLATES
-from azr.types import Role, TaskType
+from azr.task_types import MAIN_TYPES
+from azr.types import Role
 from tests.cli.conftest import Azr
 
 
@@ -18,7 +19,7 @@ def test_it_shows_one_prompt_as_the_model_gets_it_and_by_default_all_six(azr: Az
     assert one.output.startswith("A user puts a question")
     assert one.output.endswith("Assistant: <think>\n")
     every = azr("prompts", "show").output
-    assert all(f"==== {role} {kind} ====" in every for role in Role for kind in TaskType)
+    assert all(f"==== {role} {kind} ====" in every for role in Role for kind in MAIN_TYPES)
     assert every.count("<think>\n") == 6
 
 

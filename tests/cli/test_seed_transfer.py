@@ -20,6 +20,12 @@ SORTED = {
     "output": "[('a', 2)]",
     "imports": ["from collections import Counter"],
 }
+FAILING = {
+    "snippet": "def f(a):\n    return a[3]",
+    "input": "[1]",
+    "error": "IndexError",
+    "imports": [],
+}
 MANY = {
     "snippet": "def f(a):\n    return a * 2",
     "inputs": ["1", "2", "'x'", "[3]"],
@@ -37,6 +43,7 @@ BAD: dict[str, Mapping[str, object] | str] = {
     "`message` must be text": MANY | {"message": 7},
     "runtime_error": PAIR | {"snippet": "def f(a):\n    return a / 0"},
     "banned_import": PAIR | {"snippet": "import os\ndef f(a):\n    return os.getpid()"},
+    "no_error": FAILING | {"input": "'abcd'"},
     "bad_input": PAIR | {"input": "print(1)"},
     "nondeterministic": PAIR | {"snippet": "def f(a):\n    return list({'a', 'b', 'c', 'd'})"},
     "prompt would be too long": PAIR | {"snippet": "def f(a):\n" + "    a = a + 1\n" * 400
@@ -101,11 +108,35 @@ def test_an_exported_file_imports_into_another_run(azr: Azr, run_dir: Path, tmp_
     assert (new / "config.toml").is_file()
 
 
+def test_error_tasks_come_and_go_as_rows_of_their_own(
+    azr: Azr, run_dir: Path, tmp_path: Path
+) -> None:
+    stale = FAILING | {"input": "{}"}  # raises a KeyError
+    file = write(tmp_path / "seeds.jsonl", FAILING, stale, PAIR)
+    found = json.loads(azr("tasks", "import", file, "--db", run_dir, "--json").output)
+    assert (found["recorded_output_differs"], found["refused"]) == (1, [])
+    rows = tasks(run_dir, "task_type = 'error' order by ordinal")
+    assert [json.loads(examples) for *_, examples, _ in rows] == [
+        [["[1]", '"IndexError"']],
+        [["{}", '"KeyError"']],
+    ]
+    out = tmp_path / "errors.jsonl"
+    azr("tasks", "export", out, "--type", "error", "--db", run_dir)
+    first, second = map(json.loads, out.read_text(encoding="utf-8").splitlines())
+    assert first == FAILING
+    assert second == stale | {"error": "KeyError"}
+    assert "return a[3]" in azr("tasks", "list", "--type", "error", "--db", run_dir).output
+    assert azr("db", "check", run_dir).exit_code == 0
+    inspected = json.loads(azr("tasks", "inspect", file, "--json").output)["problems"]
+    assert [(each["line"], each["problem"]) for each in inspected] == [(2, "other output")]
+
+
 @pytest.mark.parametrize(
     ("words", "error"),
     [
         (("import", "nothing.jsonl"), "cannot be read"),
         (("import", "seeds.jsonl", "--type", "induction"), "not a choice"),
+        (("import", "seeds.jsonl", "--type", "error"), "a row with `error` is one"),
         (("import", "seeds.jsonl", "--config", "tiny-cpu"), "already holds a run"),
         (("export", "seeds.jsonl", "--type", "deduction"), "exists already"),
         (("export", "no/folder.jsonl", "--type", "deduction"), "there is no folder"),

@@ -22,6 +22,7 @@ from azr.prompts.r1 import MODULES, REFUSED
 from azr.prompts.templates import TEMPLATES, TEXTS
 from azr.sandbox.guest.policy import violation
 from azr.sandbox.guest.rules import ALLOWED_MODULES
+from azr.task_types import PAIR_TYPES
 from azr.types import Example, Proposal, Role, Task, TaskType
 from azr.values import from_python
 
@@ -45,7 +46,9 @@ def task(
 
 def rendered(family: PromptFamily, role: Role, task_type: TaskType) -> str:
     """A prompt whose every part is different from the others'."""
-    pairs = [(f"{number}", number + 1) for number in range(4)]
+    pairs: list[tuple[str, object]] = [(f"{number}", number + 1) for number in range(4)]
+    if task_type is TaskType.ERROR:
+        pairs = [("'a'", "TypeError"), ("[]", "ValueError")]
     if role is Role.PROPOSE:
         shown = [task(task_type, pair) for pair in pairs[:2]]
         references = shown[:1] if task_type is TaskType.INDUCTION else shown
@@ -90,6 +93,16 @@ def test_solving_hides_what_the_type_hides():
         "```input\n0\n```\n```output\n1\n```\n```input\n1\n```\n```output\n2\n```\n"
         "```message\nadd\n```\n<think>"
     )
+
+
+def test_an_error_task_shows_references_with_their_errors_and_hides_its_own():
+    family = CompactPrompts()
+    failing = task(TaskType.ERROR, ("'x'", "TypeError"))
+    shown = "```python\ndef f(a):\n    return a + 1\n```\n```input\n'x'\n```\n"
+    assert family.propose(TaskType.ERROR, [failing], num_pairs=4) == (
+        f"propose error\n{shown}```error\nTypeError\n```\n<think>"
+    )
+    assert family.solve(failing) == f"solve error\n{shown}<think>"
 
 
 def test_references_that_do_not_fit_are_left_out_from_the_end():
@@ -140,6 +153,7 @@ def test_an_instructed_solver_is_not_shown_what_it_has_to_find(hidden: TaskType)
         TaskType.DEDUCTION: ["outer"],
         TaskType.ABDUCTION: ["inner"],
         TaskType.INDUCTION: ["a + 1", "held back", "kept back"],
+        TaskType.ERROR: ["outer"],
     }[hidden]
     assert not [secret for secret in secrets if secret in prompt]
 
@@ -159,6 +173,7 @@ def test_dollars_and_braces_of_programs_survive(role: Role, task_type: TaskType)
         TaskType.DEDUCTION: [HOSTILE, '"$a {b} $$"'],
         TaskType.ABDUCTION: [HOSTILE, "'${x} $$ {}'"],
         TaskType.INDUCTION: ["costs $5 {net} $program", '"$a {b} $$"', "'${x} $$ {}'"],
+        TaskType.ERROR: [HOSTILE, '"$a {b} $$"'],
     }[task_type]
     assert all(text in prompt for text in wanted)
 
@@ -202,7 +217,7 @@ def test_proposers_are_told_what_the_task_policy_says():
         assert any(violation(ast.parse(text), text) for text in (as_module, as_name)), word
 
 
-@pytest.mark.parametrize("task_type", [TaskType.DEDUCTION, TaskType.ABDUCTION])
+@pytest.mark.parametrize("task_type", [*PAIR_TYPES, TaskType.ERROR])
 def test_the_example_of_a_proposer_prompt_is_itself_a_proposal(task_type: TaskType):
     text = (TEXTS / "r1" / f"propose_{task_type}.txt").read_text(encoding="utf-8")
     example = "".join(f"```{tag}\n{body}\n```\n" for tag, body in blocks(text))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from azr.store import SqlStore
+from azr.task_types import MAIN_TYPES
 from azr.types import (
     Admission,
     Completion,
@@ -80,7 +81,7 @@ class Story:
 
     async def begin(self) -> None:
         await self.store.add_seed_tasks(
-            [draft(task_type, number) for task_type in TaskType for number in range(3)]
+            [draft(task_type, number) for task_type in MAIN_TYPES for number in range(3)]
         )
 
     async def play(self, steps: int, habits: Habits = HEALTHY) -> None:
@@ -89,7 +90,7 @@ class Story:
 
     async def _step(self, habits: Habits) -> None:
         async with anyio.create_task_group() as proposers:
-            for task_type in TaskType:
+            for task_type in MAIN_TYPES:
                 for admission in await self._admit(task_type):
                     proposers.start_soon(self._propose, admission, next(self.numbers), habits)
         leased = await self.store.lease_attempts(owner=OWNER, at_most=1000)

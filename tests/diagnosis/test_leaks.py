@@ -6,10 +6,11 @@ import pytest
 
 from azr.diagnosis.leaks import gives_answer_away, is_lookup_table, is_trivial
 from azr.program_measures import parsed
+from azr.task_types import MAIN_TYPES
 from azr.types import Example, TaskDraft, TaskType
 from azr.values import from_python
 
-DEDUCTION, ABDUCTION, INDUCTION = TaskType
+DEDUCTION, ABDUCTION, INDUCTION = MAIN_TYPES
 
 
 def task(
@@ -132,3 +133,12 @@ def test_an_answer_that_lists_the_shown_pairs_is_a_lookup_table(answer: str):
 )
 def test_a_rule_with_one_special_case_is_no_table(answer: str):
     assert not is_lookup_table(answer, SHOWN)
+
+
+def test_a_comment_that_names_the_class_gives_an_error_task_away():
+    told = "def f(a):\n    return a[3]  # IndexError"
+    untold = "def f(a):\n    return a[3]  # too far"
+    for program, expected in {told: True, untold: False}.items():
+        assert (
+            gives_away(task(program, ("[1]", "IndexError"), task_type=TaskType.ERROR)) is expected
+        )

@@ -15,8 +15,10 @@ from azr.diagnosis.measures import (
     from_metrics,
     pooled,
 )
+from azr.diagnosis.rules import RULES
 from azr.diagnosis.windows import Measurer
 from azr.store.history.trained import TrainedRow
+from azr.task_types import MAIN_TYPES
 from azr.types import (
     Cell,
     Example,
@@ -29,7 +31,7 @@ from azr.types import (
 )
 from azr.values import from_python
 
-DEDUCTION, ABDUCTION, INDUCTION = TaskType
+DEDUCTION, ABDUCTION, INDUCTION = MAIN_TYPES
 PROPOSE = Cell(Role.PROPOSE, DEDUCTION)
 ADD, TWICE, REVERSE = (f"def f(a):\n    return {e}" for e in ("a + 1", "a * 2", "a[::-1]"))
 _ids = itertools.count(1)
@@ -223,3 +225,33 @@ def test_every_scope_of_a_value_is_known():
     found = Measurer().measure(1, [proposal(ADD, TWICE)], entropy=1.0)
     assert {scope for scope, _ in found.values} <= set(SCOPES)
     assert {name for _, name in found.values} <= set(MEASURES)
+
+
+def test_a_run_without_error_tasks_has_no_measure_of_them():
+    found = measured(proposal(ADD))
+    scopes = {scope for scope, _ in [*found.values, *found.counts]}
+    assert not [scope for scope in scopes if scope.endswith("/error")]
+    assert scopes >= {"propose/induction", "solve/abduction"}, "the paper's cells are counted"
+
+
+def test_error_tasks_that_share_a_class_are_no_sign_of_anything():
+    error = TaskType.ERROR
+    cell = Cell(Role.PROPOSE, error)
+    broken = [task(program, "TypeError", task_type=error) for program in (ADD, TWICE)]
+    text = "</think><answer>```output\nTypeError\n```\n</answer>"
+    solved = [row(Cell(Role.SOLVE, error), Judgement.CORRECT, text=text, task=each)
+              for each in broken]  # fmt: skip
+    valid = [row(cell, Judgement.VALID, task=each, references=()) for each in broken]
+    found = measured(*valid, *solved)
+    assert of(found, "same_answer", Cell(Role.SOLVE, error)) is None
+    assert of(found, "correct", Cell(Role.SOLVE, error)) == 1
+    assert of(found, "distinct", cell) == of(found, "valid", cell) == 1
+    assert of(found, "distinct_outputs", cell) == 0.5
+    assert "propose/error" not in RULES["outputs_alike"].scopes
+
+
+def test_a_program_that_should_have_failed_and_ran_is_looked_at():
+    text = f"</think><answer>```python\n{ADD}\n```\n```input\n1\n```\n</answer>"
+    cell = Cell(Role.PROPOSE, TaskType.ERROR)
+    ran = row(cell, Judgement.INVALID, verdict=Verdict.NO_ERROR, text=text, references=())
+    assert of(measured(ran), "distinct", cell) == 1

@@ -7,6 +7,7 @@ from azr.evals.overlap import overlap, overlap_of_run
 from azr.evals.problems import Split, Suite
 from azr.seeding import identity_draft
 from azr.store import SqlStore
+from azr.task_types import MAIN_TYPES
 from azr.types import TaskDraft, TaskType
 
 
@@ -14,7 +15,7 @@ def test_a_program_is_met_whatever_its_names_and_its_type(suite: Suite):
     problem = next(item for item in suite.problems if item.structure == "accumulate")
     renamed = problem.task.program.replace("(a)", "(given)").replace("in a:", "in given:")
     assert renamed != problem.task.program
-    tasks = [(kind, renamed) for kind in TaskType] + [(TaskType.DEDUCTION, "def f(a): pass")]
+    tasks = [(kind, renamed) for kind in MAIN_TYPES] + [(TaskType.DEDUCTION, "def f(a): pass")]
     found = overlap(tasks, suite.problems)
     assert found.num_tasks == 4
     assert found.tasks == {Split.HARDER: 3}

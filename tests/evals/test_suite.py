@@ -14,11 +14,11 @@ from azr.normal_form import program_form
 from azr.prompts import family_of
 from azr.sandbox import SandboxPool
 from azr.seeding import IDENTITY_PROGRAM
+from azr.task_types import MAIN_TYPES
 from azr.tiny.pretrain import Recipe
 from azr.tiny.reserved import ONE_IN, is_reserved
 from azr.tiny.samples import generate_samples
 from azr.tiny.vocabulary import build_tokenizer
-from azr.types import TaskType
 from azr.values import equal
 
 PER_TYPE = 100
@@ -30,7 +30,7 @@ def forms(suite: Suite, *splits: Split) -> set[str]:
 
 def test_every_split_has_a_hundred_problems_of_each_type(suite: Suite):
     counts = Counter((item.split, item.task.task_type) for item in suite.problems)
-    assert counts == dict.fromkeys(itertools.product(Split, TaskType), PER_TYPE)
+    assert counts == dict.fromkeys(itertools.product(Split, MAIN_TYPES), PER_TYPE)
 
 
 def test_no_program_occurs_twice_up_to_renaming(suite: Suite):
@@ -60,7 +60,7 @@ def test_no_problem_is_in_the_first_chunks_that_the_shipped_weights_saw(suite: S
 
 def test_the_harder_split_has_every_structure_in_every_type(suite: Suite):
     harder = Counter((item.structure, item.task.task_type) for item in suite.select([Split.HARDER]))
-    assert harder.keys() == set(itertools.product(STRUCTURES, TaskType))
+    assert harder.keys() == set(itertools.product(STRUCTURES, MAIN_TYPES))
     assert set(harder.values()) == {PER_TYPE // len(STRUCTURES), PER_TYPE // len(STRUCTURES) + 1}
 
 
@@ -77,7 +77,7 @@ def test_reading_gives_back_what_was_written(suite: Suite):
 
 def test_a_limit_keeps_the_first_problems_of_each_split_and_type(suite: Suite):
     few = suite.select(per_type=3)
-    assert len(few) == 3 * len(Split) * len(TaskType)
+    assert len(few) == 3 * len(Split) * len(MAIN_TYPES)
     assert {item.problem_id[-3:] for item in few} == {"000", "001", "002"}
 
 

@@ -11,7 +11,7 @@ from azr.evals.problems import Split
 from azr.experiments import sentences, statistics
 from azr.experiments.results import Outcomes
 from azr.experiments.statistics import View
-from azr.types import TaskType
+from azr.task_types import MAIN_TYPES
 from tests.experiments.made_up import BASE_SHARE, NUM_PROBLEMS, PER_TYPE, outcomes
 
 BASE = outcomes(BASE_SHARE)
@@ -76,7 +76,7 @@ def test_a_difference_is_the_difference_of_gains():
 def test_views_split_the_whole_into_equal_parts():
     final = flipped(BASE, 2)
     whole = statistics.score(final).mean
-    for views in ([View(task_type=t) for t in TaskType], [View(split=s) for s in Split]):
+    for views in ([View(task_type=t) for t in MAIN_TYPES], [View(split=s) for s in Split]):
         assert fmean(statistics.score(final, view).mean for view in views) == pytest.approx(whole)
 
 

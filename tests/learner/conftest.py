@@ -9,7 +9,8 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from azr.config import RunConfig
-from azr.types import CELLS, Batch, Trajectory
+from azr.task_types import MAIN_CELLS
+from azr.types import Batch, Trajectory
 
 VOCABULARY = 67
 
@@ -62,7 +63,7 @@ def make_batch(version: int, *, rows_per_cell: int = 2) -> Batch:
     """Random rows whose behaviour log-probs are near those of an untrained model."""
     rng = random.Random(version)  # noqa: S311
     rows = []
-    for cell in CELLS:
+    for cell in MAIN_CELLS:
         for index in range(rows_per_cell):
             length = rng.randint(1, 9)
             rows.append(

@@ -10,7 +10,8 @@ import pytest
 from azr.progress import BUSY_SECONDS_METRIC
 from azr.report.history import History
 from azr.store.points import CellStepPoint, ProposalPoint, StepPoint, ThroughputPoint
-from azr.types import CELLS, Cell, DropReason, Role, TaskType
+from azr.task_types import MAIN_CELLS, MAIN_TYPES
+from azr.types import Cell, DropReason, Role, TaskType
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def learned() -> History:
                 max_staleness=3,
             )
             for step in range(1, num_steps + 1)
-            for cell in CELLS
+            for cell in MAIN_CELLS
         ),
         proposals=tuple(
             ProposalPoint(
@@ -60,7 +61,7 @@ def learned() -> History:
                 mean_solve_rate=min(1, max(0, rise(version, 0.3, 0.6))),
             )
             for version in range(num_steps)
-            for task_type in TaskType
+            for task_type in MAIN_TYPES
         ),
         staleness={0: 200, 1: 900, 2: 1300, 3: 400, 4: 80},
         window_seconds=10.0,
@@ -81,7 +82,7 @@ def learned() -> History:
             (DropReason.STALE, Cell(Role.PROPOSE, TaskType.INDUCTION)): 9,
         },
         states={"trained": 2880, "ready": 140, "dropped": 472, "generated": 11},
-        buffer_sizes=dict.fromkeys(TaskType, 210),
+        buffer_sizes=dict.fromkeys(MAIN_TYPES, 210),
     )
 
 

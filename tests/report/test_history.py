@@ -12,7 +12,6 @@ from azr import config_files
 from azr.config import RunConfig
 from azr.errors import RunDirectoryError
 from azr.progress import BUSY_SECONDS_METRIC
-from azr.report.analysis_figures import ANALYSIS_PLOTS
 from azr.report.build import build, terminal_summary
 from azr.report.figures import PLOTS
 from azr.report.history import read_history
@@ -30,15 +29,14 @@ from azr.store.models import (
 )
 from azr.store.sqlite import write_engine
 from azr.store.states import BatchState, LineageState, RolloutState
+from azr.task_types import MAIN_CELLS, MAIN_TYPES
 from azr.types import (
-    CELLS,
     Cell,
     DropReason,
     FinishReason,
     Judgement,
     Purpose,
     Role,
-    TaskType,
 )
 
 START = 1_000_000.0
@@ -72,7 +70,7 @@ def fill(connection: Connection, config: RunConfig) -> None:
         for step in range(1, NUM_STEPS + 1):
             add_step(session, run.run_id, step, LineageState.LIVE)
         add_step(session, run.run_id, 2, LineageState.ROLLED_BACK)
-        session.add(rollout(run.run_id, CELLS[-1], 0, drop_reason=DropReason.STALE))
+        session.add(rollout(run.run_id, MAIN_CELLS[-1], 0, drop_reason=DropReason.STALE))
         session.commit()
 
 
@@ -85,7 +83,7 @@ def add_step(session: Session, run_id: int, step: int, state: LineageState) -> N
         state=BatchState.TRAINED if live else BatchState.ROLLED_BACK,
         claimed_at=at,
     )
-    rows = [rollout(run_id, cell, step, drop_reason=None) for cell in CELLS] if live else []
+    rows = [rollout(run_id, cell, step, drop_reason=None) for cell in MAIN_CELLS] if live else []
     session.add_all([batch, *rows])
     session.flush()
     session.add_all(
@@ -142,7 +140,7 @@ def test_the_report_counts_surviving_steps_only(run: RunDirectory):
     history = read_history(run.database)
     assert [step.step for step in history.steps] == [1, 2, 3]
     assert (history.total_steps, history.max_staleness) == (5, 4)
-    rewards = [row.mean_reward for row in history.cells if row.cell == CELLS[0]]
+    rewards = [row.mean_reward for row in history.cells if row.cell == MAIN_CELLS[0]]
     assert rewards == pytest.approx([0.1, 0.2, 0.3])
     assert history.staleness == {0: 6, 1: 6, 2: 6}
 
@@ -150,7 +148,7 @@ def test_the_report_counts_surviving_steps_only(run: RunDirectory):
 def test_every_generated_rollout_is_accounted_for(run: RunDirectory):
     history = read_history(run.database)
     assert history.states == {"trained": 18, "dropped": 1}
-    assert history.drops == {(DropReason.STALE, CELLS[-1]): 1}
+    assert history.drops == {(DropReason.STALE, MAIN_CELLS[-1]): 1}
     assert history.num_generated == 19
 
 
@@ -163,23 +161,23 @@ def test_throughput_windows_hold_every_token(run: RunDirectory):
 def test_progress_is_the_newest_step(run: RunDirectory):
     progress = read_progress(run.database)
     assert (progress.step, progress.total_steps) == (3, 5)
-    assert progress.reward == pytest.approx(dict.fromkeys(CELLS, 0.3))
+    assert progress.reward == pytest.approx(dict.fromkeys(MAIN_CELLS, 0.3))
     assert (progress.mean_staleness, progress.max_staleness) == (2, 2)
-    assert progress.validity == dict.fromkeys(TaskType, 1.0)
-    assert progress.solve_rate == dict.fromkeys(TaskType, 0.25)
+    assert progress.validity == dict.fromkeys(MAIN_TYPES, 1.0)
+    assert progress.solve_rate == dict.fromkeys(MAIN_TYPES, 0.25)
     assert progress.dropped == {DropReason.STALE: 1}
     assert progress.seconds_per_step == SECONDS_PER_STEP
     assert progress.seconds_left == 2 * SECONDS_PER_STEP
     assert progress.engine_busy_share == pytest.approx(0.9)
     assert progress.elapsed_seconds == NUM_STEPS * SECONDS_PER_STEP
     # The newest window that is over is 15 to 30 s: the rows of step 3.
-    assert progress.generated_tokens_per_second == len(CELLS) * TOKENS / RATE_WINDOW_SECONDS
+    assert progress.generated_tokens_per_second == len(MAIN_CELLS) * TOKENS / RATE_WINDOW_SECONDS
 
 
 def test_a_written_report_has_every_plot_and_a_summary(run: RunDirectory):
     report = build(run)
     pngs = sorted(path.name for path in run.report.glob("*.png"))
-    assert len(pngs) == len(PLOTS) + len(WATCH_PLOTS) + len(ANALYSIS_PLOTS)
+    assert len(pngs) == len(PLOTS) + len(WATCH_PLOTS)
     markdown = (run.report / "report.md").read_text(encoding="utf-8")
     assert all(name in markdown for name in pngs)
     text = terminal_summary(report)

@@ -16,7 +16,8 @@ from azr.report.history import History
 from azr.report.standing import EngineFigures
 from azr.report.summary import Table, busy_share, seconds_per_step, tables
 from azr.store.points import StepPoint
-from azr.types import Role, TaskType
+from azr.task_types import MAIN_TYPES
+from azr.types import Cell, Role, TaskType
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -37,7 +38,7 @@ def test_every_axis_is_named(learned: History):
 def test_the_reward_plot_shows_each_cells_own_values(learned: History):
     for axes, role in zip(reward_figure(learned).axes, Role, strict=True):
         drawn = {tuple(np.asarray(line.get_ydata())) for line in axes.lines}
-        for task_type in TaskType:
+        for task_type in MAIN_TYPES:
             values = tuple(
                 row.mean_reward
                 for row in learned.cells
@@ -120,3 +121,21 @@ def test_a_run_of_several_nodes_shows_each_engine_and_all_together(learned: Hist
     [running] = [table for table in found if table.title == "How it ran"]
     assert ("engine busy between first and last step", "70.0%") in running.rows
     assert tables(learned)[-1].title == "How it ran"
+
+
+def test_a_fourth_type_has_lines_and_rows_where_it_was_played(learned: History):
+    def shown(history: History) -> tuple[set[str], str]:
+        labels = {str(line.get_label()) for line in reward_figure(history).axes[0].lines}
+        return labels, pages.text(tables(history))
+
+    labels, text = shown(learned)
+    assert "error" not in labels
+    assert "propose/error" not in text
+    cells = tuple(
+        replace(row, cell=Cell(row.cell.role, TaskType.ERROR))
+        for row in learned.cells
+        if row.cell.task_type is TaskType.DEDUCTION
+    )
+    labels, text = shown(replace(learned, cells=(*learned.cells, *cells)))
+    assert "error" in labels
+    assert "propose/error" in text

@@ -113,9 +113,36 @@ def test_induction_is_proposed_for_a_given_program(post: Post):
     assert PROGRAM in seen[-1].prompt
 
 
+def test_an_error_proposal_is_a_task_if_it_fails(post: Post):
+    body = {"type": "error", "references": [1]}
+    document = post("/v1/azr/propose", body, PROPOSAL.replace("[x,", "[x['a'],")).json()
+    assert document["task"]["examples"] == [{"input": "3", "output": "TypeError"}]
+    assert seen[-1].prompt.startswith("propose error\n```python\n")
+    document = post("/v1/azr/propose", body, PROPOSAL).json()
+    assert (document["task"], document["verdict"]) == (None, "no_error")
+    fine = {"type": "error", "program": PROGRAM, "examples": [{"input": "3"}]}
+    refused = post("/v1/azr/solve", {"task": fine}, "-")
+    assert refused.status_code == 422
+    assert "no_error" in refused.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("task", "right", "wrong"),
     [
+        (
+            {"type": "error", "program": PROGRAM, "examples": [{"input": "'x'"}]},
+            answered("output", "TypeError"),
+            answered("output", "KeyError"),
+        ),
+        (
+            {
+                "type": "error",
+                "program": PROGRAM,
+                "examples": [{"input": "'x'", "output": "builtins.TypeError"}],
+            },
+            answered("output", "TypeError"),
+            answered("output", "ValueError"),
+        ),
         (
             {"type": "deduction", "program": PROGRAM, "examples": [{"input": "3"}]},
             answered("output", "[3, 4]"),
@@ -139,7 +166,7 @@ def test_induction_is_proposed_for_a_given_program(post: Post):
             answered("python", "def f(x):\n    return x * 2"),
         ),
     ],
-    ids=["deduction", "abduction", "induction"],
+    ids=["error", "named error", "deduction", "abduction", "induction"],
 )
 def test_an_answer_is_judged_by_the_jail(post: Post, task: dict[str, Any], right: str, wrong: str):
     solved = post("/v1/azr/solve", {"task": task}, right).json()

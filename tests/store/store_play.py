@@ -13,6 +13,7 @@ from azr.config import RunConfig
 from azr.store import SqlStore
 from azr.store.engine import database_path
 from azr.store.sqlite import DRIVER
+from azr.task_types import MAIN_TYPES
 from azr.types import (
     Admission,
     Batch,
@@ -97,7 +98,7 @@ class Player:
 
     async def seed(self, each: int = 3) -> None:
         await self.store.add_seed_tasks(
-            [draft(task_type, number) for task_type in TaskType for number in range(each)]
+            [draft(task_type, number) for task_type in MAIN_TYPES for number in range(each)]
         )
 
     async def admit(
@@ -155,7 +156,7 @@ class Player:
 
     async def fill(self, size: int, *, version: PolicyVersion = 0) -> None:
         """Enough READY rows of every cell for one batch of `size`."""
-        for task_type in TaskType:
+        for task_type in MAIN_TYPES:
             for _ in range(size):
                 await self.accept(await self.propose(task_type, version=version), task_type)
         for index, rollout_id in enumerate(await self.attempts(version)):

@@ -5,7 +5,8 @@ import pytest
 from azr.errors import StoreError
 from azr.seeds import derive_seed, draw_without_replacement
 from azr.store import SqlStore
-from azr.types import CELLS, Cell, Role, TaskType
+from azr.task_types import MAIN_CELLS
+from azr.types import Cell, Role, TaskType
 from tests.store.store_play import (
     Clock,
     Player,
@@ -48,13 +49,13 @@ async def test_a_limit_computed_before_a_step_admits_nothing_after_it(player: Pl
 
 async def test_a_sampled_row_stays_outstanding_until_it_is_trained(player: Player) -> None:
     await player.fill(2)
-    full = dict.fromkeys(CELLS, 2)
+    full = dict.fromkeys(MAIN_CELLS, 2)
     assert await player.store.outstanding() == full
     batch = await player.store.claim_batch(version=0)
     assert batch is not None
     assert await player.store.outstanding() == full
     await player.commit(batch)
-    assert await player.store.outstanding() == dict.fromkeys(CELLS, 0)
+    assert await player.store.outstanding() == dict.fromkeys(MAIN_CELLS, 0)
 
 
 async def test_measuring_attempts_are_not_outstanding(player: Player) -> None:

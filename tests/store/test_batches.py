@@ -4,7 +4,8 @@ import pytest
 
 from azr.errors import StoreError
 from azr.store import SqlStore
-from azr.types import CELLS, Purpose, Role, StepResult, TaskType
+from azr.task_types import MAIN_CELLS, MAIN_TYPES
+from azr.types import Purpose, Role, StepResult
 from tests.store.store_play import Player, assert_accounted, completion, config, one, select
 
 
@@ -14,7 +15,9 @@ async def test_a_batch_has_b_rows_of_each_cell_in_cell_and_slot_order(
     await player.fill(3)
     batch = await player.store.claim_batch(version=0)
     assert batch is not None
-    assert [row.cell for row in batch.trajectories] == [cell for cell in CELLS for _ in range(2)]
+    assert [row.cell for row in batch.trajectories] == [
+        cell for cell in MAIN_CELLS for _ in range(2)
+    ]
     slots = [
         one(
             url,
@@ -123,7 +126,7 @@ async def test_rows_older_than_the_bound_are_dropped_at_the_claim(url: str) -> N
 
 
 async def test_staleness_counts_from_the_oldest_token(player: Player) -> None:
-    for task_type in TaskType:
+    for task_type in MAIN_TYPES:
         for _ in range(2):
             rollout_id = await player.propose(task_type, version=3, sampled_by=(1, 2, 3))
             await player.accept(rollout_id, task_type)
@@ -154,7 +157,9 @@ async def test_a_batch_has_the_cells_that_are_played_and_no_other(url: str) -> N
         batch = await store.claim_batch(version=0)
         assert batch is not None
         cells = [row.cell for row in batch.trajectories]
-        assert cells == [cell for cell in CELLS for _ in range(2) if cell.task_type == "deduction"]
+        assert cells == [
+            cell for cell in MAIN_CELLS for _ in range(2) if cell.task_type == "deduction"
+        ]
     assert_accounted(url)
 
 

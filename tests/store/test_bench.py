@@ -13,7 +13,7 @@ from azr.store.bench.measure import config
 from azr.store.engine import Database, open_database
 from azr.store.health import examine
 from azr.store.history import open_history
-from azr.types import TaskType
+from azr.task_types import MAIN_TYPES
 
 NOT_MADE = {"a trained rollout is one live row of one batch"}
 """A filled history has no batches: nothing that is timed looks at old ones."""
@@ -37,7 +37,7 @@ def test_a_history_is_measured_grows_on_stays_whole_and_can_be_claimed(empty_url
 async def claimed(database: Database, url: str) -> set[int]:
     """Rollouts of the one batch that the rows made ready are enough for."""
     async with SqlStore.open(url, run=config(LOAD)) as store:
-        assert await store.buffer_sizes() == dict.fromkeys(TaskType, 200)
+        assert await store.buffer_sizes() == dict.fromkeys(MAIN_TYPES, 200)
         version = await store.learner_version()
         assert await store.claim_batch(version=version) is None
         rows = LOAD.batch_rollouts

@@ -9,7 +9,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from azr.store import SqlStore
-from azr.types import TaskType
+from azr.task_types import MAIN_TYPES
 from tests.store.store_play import (
     Clock,
     Player,
@@ -46,7 +46,7 @@ async def test_concurrent_admissions_keep_to_the_limit(
     admitted: list[int] = []
 
     async def worker(player: Player, name: str) -> None:
-        for task_type in TaskType:
+        for task_type in MAIN_TYPES:
             got = await player.admit(task_type, 4, limit=10, owner=name)
             admitted.extend(admission.admission_id for admission in got)
 
@@ -74,7 +74,7 @@ class Swarm:
         while not self.done.is_set():
             version = await self.store.learner_version()
             admissions = await self.store.lease_attempts(owner=name, at_most=4)
-            for task_type in TaskType:
+            for task_type in MAIN_TYPES:
                 admissions += await self.player.admit(task_type, 2, limit=9, version=version)
             for admission in admissions:
                 await self.store.put_rollout(admission, completion(version))

@@ -26,7 +26,7 @@ from azr.store.private_server import PrivateServer
 from azr.store.prune import last_prunable_step, prunable
 from azr.store.questions import questions
 from azr.store.views import MEANINGS, VIEWS
-from azr.types import TaskType
+from azr.task_types import MAIN_TYPES
 from tests.store.store_play import Clock, Player, config
 
 MANY = 10_000
@@ -37,7 +37,7 @@ async def play(url: str, clock: Clock) -> None:
     """Two steps, a checkpoint of the first, a rejected proposal and one that waits."""
     async with SqlStore.open(url, run=config(), clock=clock) as store:
         player = Player(store)
-        await store.add_seed_tasks([identity_draft(kind, num_pairs=4) for kind in TaskType])
+        await store.add_seed_tasks([identity_draft(kind, num_pairs=4) for kind in MAIN_TYPES])
         await player.seed()
         for version in range(2):
             clock.now += 60

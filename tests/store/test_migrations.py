@@ -7,6 +7,7 @@ import alembic.config
 import pytest
 import sqlalchemy as sa
 from alembic import command
+from sqlalchemy.exc import IntegrityError
 
 from azr.errors import StoreError
 from azr.membership import ReplicaState
@@ -169,6 +170,56 @@ def test_a_run_that_made_a_step_in_an_older_version_is_playing(
         migrate.upgrade(connection)
     phases = select(empty_url, "select name, phase, lineage from runs order by name")
     assert phases == [("new", "seeding", 0), ("old", "playing", 0)]
+
+
+def test_a_database_of_three_task_types_takes_a_fourth(empty_url: str, session: Session) -> None:
+    with session.transaction(PLAIN) as connection:
+        command.upgrade(migrate.alembic_config(connection), "0001")
+        play_in_the_first_version(connection)
+        command.upgrade(migrate.alembic_config(connection), "0006")
+    assert refuses_error_tasks(session)
+    with session.transaction(PLAIN) as connection:
+        migrate.upgrade(connection)
+        migrate.check(connection)
+    assert one(empty_url, "select program from task where run_id = 2") == "def f(): pass"
+    assert not refuses_error_tasks(session)
+    with session.transaction(PLAIN) as connection, pytest.raises(StoreError, match="error tasks"):
+        migrate.downgrade(connection, "0006")
+
+
+def test_without_error_tasks_the_fourth_type_can_be_taken_back(begun: Session) -> None:
+    before = schema(begun)
+    with begun.transaction(PLAIN) as connection:
+        migrate.downgrade(connection, "0006")
+    assert refuses_error_tasks(begun)
+    with begun.transaction(PLAIN) as connection:
+        migrate.upgrade(connection)
+    assert schema(begun) == before
+
+
+async def test_every_connection_learns_of_the_fourth_type(url: str, begun: Session) -> None:
+    with begun.transaction(PLAIN) as connection:
+        migrate.downgrade(connection, "0006")
+    other = open_database(url).session()
+    assert refuses_error_tasks(other)
+    with begun.transaction(PLAIN) as connection:
+        migrate.upgrade(connection)
+    assert not refuses_error_tasks(other)
+    other.close()
+
+
+def refuses_error_tasks(session: Session) -> bool:
+    """Whether a buffer's CHECK keeps one out."""
+    new = (
+        "insert into task_block (run_id, task_type, visible_from, num_before, num_tasks,"
+        " first_ordinal, last_ordinal) select max(run_id), 'error', 0, 0, 1, 0, 0 from runs"
+    )
+    try:
+        with session.transaction(PLAIN) as connection:
+            connection.exec_driver_sql(new)
+    except IntegrityError:
+        return True
+    return False
 
 
 def spans(url: str) -> list[list[int]]:

@@ -1,6 +1,7 @@
 """Replays where nobody proposes: paced, in whole groups, on both databases."""
 
 from azr.store import SqlStore
+from azr.task_types import MAIN_TYPES
 from azr.types import Cell, Purpose, Role, TaskType
 from tests.store.store_play import Player, config, draft
 
@@ -30,7 +31,7 @@ async def test_a_limit_computed_before_a_step_orders_nothing_after_it(url: str) 
     async with SqlStore.open(url, run=run) as store:
         player = Player(store)
         await player.seed()
-        for task_type in TaskType:
+        for task_type in MAIN_TYPES:
             await store.order_replays(task_type, outstanding_limit=2, version=0)
         for attempt in await player.attempts():
             await player.judge(attempt)

@@ -7,8 +7,8 @@ from azr.errors import StoreError
 from azr.store import SqlStore, queries
 from azr.store.history import open_history
 from azr.store.states import RolloutState
+from azr.task_types import MAIN_CELLS
 from azr.types import (
-    CELLS,
     Cell,
     DropReason,
     Judgement,
@@ -51,7 +51,7 @@ async def test_steps_are_those_that_survive(played: str) -> None:
 async def test_a_cell_step_describes_what_was_trained_on(played: str) -> None:
     with open_history(played) as history:
         points = queries.cell_steps(history)
-    assert {point.cell for point in points} == set(CELLS)
+    assert {point.cell for point in points} == set(MAIN_CELLS)
     [point] = [point for point in points if point.cell == SOLVE]
     assert (point.step, point.num_rollouts, point.mean_tokens) == (1, 2, 4.0)
     assert (point.mean_reward, point.truncated_share, point.max_staleness) == (1.0, 0.0, 0)

@@ -9,7 +9,8 @@ from azr.store.history.trained import (
     trained_rows,
     trained_steps,
 )
-from azr.types import CELLS, Role, TaskType
+from azr.task_types import MAIN_CELLS
+from azr.types import Role, TaskType
 from tests.store.store_play import Player
 
 
@@ -20,7 +21,7 @@ async def test_a_trained_batch_is_read_whole(url: str, player: Player) -> None:
         rows = trained_rows(history, step.batch_id)
     assert (step.step, step.batch_id, step.entropy) == (1, batch.batch_id, None)
     assert [row.rollout_id for row in rows] == [each.rollout_id for each in batch.trajectories]
-    assert {row.cell for row in rows} == set(CELLS)
+    assert {row.cell for row in rows} == set(MAIN_CELLS)
     assert all(row.task is not None and row.text for row in rows)
     for row in rows:
         shown = {Role.SOLVE: 0, Role.PROPOSE: 1 if row.cell.task_type is TaskType.INDUCTION else 2}

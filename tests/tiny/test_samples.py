@@ -7,10 +7,11 @@ import pytest
 
 from azr.parsing import parse_answer, parse_induction_proposal, parse_proposal
 from azr.prompts import CompactPrompts
+from azr.task_types import MAIN_CELLS, MAIN_TYPES
 from azr.tiny.operations import OPERATIONS, draw_datum
 from azr.tiny.programs import Stuck, draw_program
 from azr.tiny.samples import MIXTURE, Sample, draw_sample, generate_samples
-from azr.types import CELLS, Answer, Cell, Example, Proposal, Role, Task, TaskType
+from azr.types import Answer, Cell, Example, Proposal, Role, Task, TaskType
 from azr.values import from_python
 
 
@@ -31,7 +32,7 @@ def test_the_same_seed_gives_the_same_samples():
 
 def test_every_cell_is_drawn_about_as_often_as_the_mixture_says():
     drawn = [sample.cell for sample in itertools.islice(generate_samples(0), 3000)]
-    for cell in CELLS:
+    for cell in MAIN_CELLS:
         assert abs(drawn.count(cell) / 3000 - MIXTURE[cell]) < 0.03
 
 
@@ -49,7 +50,7 @@ def test_induction_proposals_give_as_many_distinct_inputs_as_their_prompt_asks()
         assert len(set(parsed.arguments)) == wanted
 
 
-@pytest.mark.parametrize("task_type", TaskType)
+@pytest.mark.parametrize("task_type", MAIN_TYPES)
 def test_solver_responses_parse(task_type):
     for sample in samples_of(Cell(Role.SOLVE, task_type), 200):
         assert isinstance(parse_answer(task_type, sample.response), Answer)

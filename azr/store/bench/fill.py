@@ -19,7 +19,8 @@ from azr.store.codec import codec_name, encode_ids, encode_logprobs
 from azr.store.engine import Database, Durability, Needs
 from azr.store.postgres import PostgresDatabase
 from azr.store.sqlite import SqliteDatabase, write_engine
-from azr.types import Role, TaskType
+from azr.task_types import MAIN_TYPES
+from azr.types import Role
 
 PROPOSALS_PER_STEP = 192
 TOKENS = 32
@@ -145,14 +146,14 @@ RETIRED = (
 def grow(database: Database, run_id: int, *, num_tasks: int) -> None:
     """Lengthen the run's history to about so many tasks, and tell the planner of it."""
     with _transaction(database) as connection:
-        each = num_tasks // len(TaskType)
+        each = num_tasks // len(MAIN_TYPES)
         known = _one(connection, "select count(*) from task where run_id = :run", run_id)
         slot = next_slot(connection, run_id)
-        more = each - known // len(TaskType)
+        more = each - known // len(MAIN_TYPES)
         if more > 0:
             first, last = 3 * slot, 3 * (slot + more) - 1
             _run(connection, PROPOSED, {"run": run_id, "first": first, "last": last})
-            facts = {"run": run_id, "first_slot": slot, "first_ordinal": known // len(TaskType)}
+            facts = {"run": run_id, "first_slot": slot, "first_ordinal": known // len(MAIN_TYPES)}
             sizes, texts = {"tokens": TOKENS}, {"program": PROGRAM, "examples": EXAMPLES}
             _run(connection, PROPOSALS, facts | sizes)
             _run(connection, TASKS, facts | texts)
@@ -176,7 +177,7 @@ def add_ready(database: Database, run_id: int, *, rows_per_cell: int, version: i
             "slot": next_slot(connection, run_id),
             "version": version,
             "first": 0,
-            "last": len(TaskType) * rows_per_cell - 1,
+            "last": len(MAIN_TYPES) * rows_per_cell - 1,
             "task": _one(connection, "select max(task_id) from task where run_id = :run", run_id),
         }
         for role in Role:

@@ -20,6 +20,7 @@ from azr.store.engine import Database
 from azr.store.history import open_history
 from azr.store.history.statements import ask_question
 from azr.store.questions import questions
+from azr.task_types import MAIN_TYPES
 from azr.types import (
     Admission,
     Completion,
@@ -167,7 +168,7 @@ async def _admitting(
 async def _admit(
     store: SqlStore, version: PolicyVersion, index: int, *, at_most: int
 ) -> list[Admission]:
-    task_type = list(TaskType)[index % len(TaskType)]
+    task_type = MAIN_TYPES[index % len(MAIN_TYPES)]
     return await store.admit_proposals(
         task_type,
         owner=OWNER,

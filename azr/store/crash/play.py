@@ -25,6 +25,7 @@ from azr.config import RunConfig
 from azr.errors import FencedError, StoreError
 from azr.membership import LIVING
 from azr.store.sql_store import SqlStore
+from azr.task_types import MAIN_TYPES
 from azr.types import (
     Completion,
     Example,
@@ -93,7 +94,7 @@ class Player:
         while True:
             version, lineage = await self.store.learner_position()
             admissions = await self.store.lease_attempts(owner=self.owner, at_most=3)
-            for task_type in TaskType:
+            for task_type in MAIN_TYPES:
                 admissions += await self.store.admit_proposals(
                     task_type,
                     owner=self.owner,
@@ -217,7 +218,7 @@ async def seed(url: str) -> None:
     """Make the database, its run, and its first tasks."""
     async with SqlStore.open(url, run=CONFIG) as store:
         await store.add_seed_tasks(
-            [draft(task_type, number) for task_type in TaskType for number in range(SEEDS_EACH)]
+            [draft(task_type, number) for task_type in MAIN_TYPES for number in range(SEEDS_EACH)]
         )
 
 

@@ -24,6 +24,7 @@ from azr.store.models import (
 )
 from azr.store.points import EventPoint, MetricPoint, StepPoint
 from azr.store.states import LineageState, RolloutState
+from azr.task_types import types_shown
 from azr.types import DropReason, TaskType
 
 COMMIT_SECONDS = 60.0
@@ -89,11 +90,12 @@ def buffer_sizes(history: History) -> dict[TaskType, int]:
     newest = sa.select(sa.func.max(TaskRow.ordinal)).where(
         TaskRow.run_id == history.run_id, TaskRow.task_type == sa.bindparam("type")
     )
-    found = {
-        task_type: history.connection.execute(newest, {"type": task_type}).scalar()
-        for task_type in TaskType
-    }
-    return {task_type: 0 if last is None else last + 1 for task_type, last in found.items()}
+    found: dict[TaskType, int] = {}
+    for task_type in TaskType:
+        last = history.connection.execute(newest, {"type": task_type}).scalar()
+        if last is not None:
+            found[task_type] = last + 1
+    return {task_type: found.get(task_type, 0) for task_type in types_shown(found)}
 
 
 def newest_rollout_at(history: History) -> float | None:
