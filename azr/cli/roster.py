@@ -99,10 +99,10 @@ def _replica_cells(replica: ReplicaStanding, *, is_over: bool) -> list[Text]:
 
 
 def _version(version: int | None, lineage: int) -> str:
-    """`v12`, or `v12 (lineage 3)` once the run has gone back to a checkpoint."""
+    """`v12`, or `v12 (lineage 3)` once a learner has begun for the second time."""
     if version is None:
         return "-"
-    return f"v{version} (lineage {lineage})" if lineage else f"v{version}"
+    return f"v{version} (lineage {lineage})" if lineage > 1 else f"v{version}"
 
 
 def _shortened[Standing: (NodeStanding, ReplicaStanding)](

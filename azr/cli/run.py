@@ -150,7 +150,8 @@ def _play(
 ) -> RunSummary:
     """Run to the end or to Ctrl-C, then say what came of it."""
     from actors import driver
-    from azr.report.build import build, terminal_summary
+    from azr.cli.report import written
+    from azr.report.build import terminal_summary
     from azr.sandbox.launch import isolation_warning
     from azr.store.locate import of_directory
 
@@ -176,7 +177,7 @@ def _play(
     if start.detach:
         say(f"it plays on: azr attach {directory.root} follows it, azr stop ends it")
         return summary
-    say("\n" + terminal_summary(build(directory)))
+    say("\n" + terminal_summary(written(directory)))
     say(f"database: {of_directory(directory)}")
     if directory.postgres.is_dir():
         say(f"its server stops now: azr db up {directory.root} starts it for reading")

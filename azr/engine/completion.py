@@ -55,6 +55,7 @@ def training_parameters(request: SamplingRequest) -> SamplingParams:
         logprobs=0,
         stop=list(request.stop),
         detokenize=bool(request.stop),
+        skip_special_tokens=False,  # a stop text may be one
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
 
@@ -68,6 +69,7 @@ def evaluation_parameters(request: SamplingRequest) -> SamplingParams:
         seed=request.seed,
         stop=list(request.stop),
         detokenize=bool(request.stop),
+        skip_special_tokens=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
 

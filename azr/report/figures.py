@@ -36,17 +36,17 @@ type Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Plot:
-    """One figure of the report and what it shows."""
+class Plot[T]:
+    """One figure of the report and what it shows; drawn from a `T`."""
 
     file_name: str
     title: str
     caption: str
-    draw: Callable[[History], Figure]
+    draw: Callable[[T], Figure]
 
-    def save(self, history: History, folder: Path) -> Path:
+    def save(self, source: T, folder: Path) -> Path:
         path = folder / self.file_name
-        self.draw(history).savefig(path, dpi=110)
+        self.draw(source).savefig(path, dpi=110)
         return path
 
 
@@ -143,7 +143,7 @@ def drops(history: History) -> Figure:
     return figure
 
 
-PLOTS = (
+PLOTS: tuple[Plot[History], ...] = (
     Plot(
         "reward.png",
         "Reward per cell",
@@ -230,7 +230,7 @@ def _by_role(
     panels = figure.subplots(1, 2, sharey=True)
     for axes, role in zip(panels, Role, strict=True):
         rows = [row for row in history.cells if row.cell.role is role]
-        _lines(axes, _per_type((row.cell.task_type, row.step, value(row)) for row in rows))
+        type_lines(axes, _per_type((row.cell.task_type, row.step, value(row)) for row in rows))
         axes.set_title(ROLE_TITLES[role])
         axes.set_xlabel("learner step")
     panels[0].set_ylabel(label)
@@ -241,7 +241,7 @@ def _by_role(
 
 def _shares(points: Mapping[TaskType, Points], label: str) -> Figure:
     figure, axes = _single()
-    _lines(axes, points)
+    type_lines(axes, points)
     axes.set_xlabel("policy version")
     axes.set_ylabel(label)
     axes.set_ylim(-0.02, 1.02)
@@ -250,7 +250,8 @@ def _shares(points: Mapping[TaskType, Points], label: str) -> Figure:
     return figure
 
 
-def _lines(axes: Axes, points: Mapping[TaskType, Points]) -> None:
+def type_lines(axes: Axes, points: Mapping[TaskType, Points]) -> None:
+    """One line a task type: thin as measured, thick its trailing mean."""
     for task_type in types_shown(points):
         colour = COLOURS[task_type]
         xs = [x for x, _ in points.get(task_type, ())]

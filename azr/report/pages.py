@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from azr.report.figures import SMOOTHING_STEPS, Plot
 from azr.report.summary import Table
@@ -29,7 +30,7 @@ READING = (
 
 
 def html(
-    title: str, about: str, tables: Sequence[Table], plots: Sequence[tuple[Plot, Path]]
+    title: str, about: str, tables: Sequence[Table], plots: Sequence[tuple[Plot[Any], Path]]
 ) -> str:
     """One page that needs no other file: the images are inside it."""
     parts = [
@@ -47,7 +48,7 @@ def html(
 
 
 def markdown(
-    title: str, about: str, tables: Sequence[Table], plots: Sequence[tuple[Plot, Path]]
+    title: str, about: str, tables: Sequence[Table], plots: Sequence[tuple[Plot[Any], Path]]
 ) -> str:
     """The same for a terminal or a code host; the images lie beside it."""
     parts = [f"# {title}", about]
@@ -74,7 +75,7 @@ def _html_table(table: Table) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _html_figure(plot: Plot, path: Path) -> str:
+def _html_figure(plot: Plot[Any], path: Path) -> str:
     data = base64.b64encode(path.read_bytes()).decode()
     return (
         f"<h3>{escape(plot.title)}</h3><figure><p>{escape(plot.caption)}</p>"

@@ -93,7 +93,7 @@ def _shade(axes: Axes, found: Sequence[Finding], steps: Sequence[StepMeasures]) 
         axes.axvspan(finding.since_step, end, color=FOUND_COLOUR, alpha=0.15, linewidth=0)
 
 
-def _plot(name: str, title: str, caption: str, *panels: Panel) -> Plot:
+def _plot(name: str, title: str, caption: str, *panels: Panel) -> Plot[History]:
     draw: Callable[[History], Figure] = partial(_draw, panels)
     return Plot(f"watch_{name}.png", f"Watch: {title}", caption, draw)
 

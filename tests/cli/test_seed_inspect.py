@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+
+import pytest
 
 from azr.cli.seed import proposed_seeds, seed_lines
 from azr.config import RunConfig, SandboxSection
-from azr.errors import ConfigError
+from azr.errors import ConfigError, ModelError
 from azr.sandbox import SandboxPool
 from azr.seed_files import SeedRow, read_rows
 from azr.testing import ScriptedEngine
@@ -67,7 +70,9 @@ def test_every_kind_of_poison_is_named_by_its_line_and_the_rest_is_kept(
     assert isinstance(azr("tasks", "inspect", file, "--clean", good).exception, ConfigError)
 
 
-async def test_what_a_model_proposes_becomes_a_seed_file_of_every_type(tmp_path: Path) -> None:
+async def test_what_a_model_proposes_becomes_a_seed_file_of_every_type(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings: RunConfig = config(selfplay={"seed_batches": 1, "induction_pairs": 4})
     limits = SandboxSection(workers=1)
     async with SandboxPool.open(limits) as sandbox:
@@ -78,6 +83,19 @@ async def test_what_a_model_proposes_becomes_a_seed_file_of_every_type(tmp_path:
     assert all(any(row.may_become([kind]) for row in rows) for kind in TaskType)
     assert sum(not row.is_induction for row in rows) == 2
     assert len(rows) == 4
+    told = capsys.readouterr().err
+    assert re.search(r"(\d+) of (\d+) proposals were valid tasks", told)
+
+
+async def test_proposals_that_are_no_tasks_are_counted_by_their_reasons(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = config(selfplay={"seed_batches": 1, "induction_pairs": 4})
+    async with SandboxPool.open(SandboxSection(workers=1)) as sandbox:
+        with pytest.raises(ModelError, match="filled 1 of 2"):
+            await proposed_seeds(ScriptedEngine(script=lambda _: "no contract"), sandbox, settings)
+    told = capsys.readouterr().err
+    assert "0 of 128 proposals were valid tasks; not valid: 128 bad_format" in told
 
 
 def test_a_seed_file_is_not_written_over(azr: Azr, tmp_path: Path) -> None:

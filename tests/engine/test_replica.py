@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import re
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import anyio
@@ -87,6 +88,99 @@ def test_a_seed_fixes_the_sample_whatever_else_is_in_flight(engine_host: EngineH
     alone = engine_host.run(sample_with_seed, 5, 0)
     assert engine_host.run(sample_with_seed, 5, 13) == alone
     assert engine_host.run(sample_with_seed, 6, 0) != alone
+
+
+ROLE = "<|role|>"
+NEVER = "no such text"
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A response sampled three times with one seed."""
+
+    whole: Completion
+    """Without stop texts."""
+    stop: str
+    """A part of its text."""
+    num_tokens: int
+    """Of the shortest beginning of it whose text has the stop text."""
+    cut: Completion
+    """With the stop text, beside one that never comes."""
+    scores: list[float]
+    """Of `cut`, by teacher forcing."""
+    text: str
+    """What the tokens of `cut` say."""
+    untouched: Completion
+    """With a stop text that never comes."""
+
+
+async def sample_with_stops(bench: Bench, count: int) -> list[Stopped]:
+    decode = bench.replica._decode
+    asked = requests(count, max_tokens=100, seed=40)
+    wholes = await bench.replica.sample(asked)
+    stops = [stop_within(whole.text) for whole in wholes]
+    cuts = await bench.replica.sample(
+        [replace(each, stop=(NEVER, *stop)) for each, stop in zip(asked, stops, strict=True)]
+    )
+    untouched = await bench.replica.sample([replace(each, stop=(NEVER,)) for each in asked])
+    scores = await bench.scores(cuts, bench.replica.version)
+    await until(lambda: bench.core.scheduler.get_num_unfinished_requests() == 0)
+    return [
+        Stopped(
+            whole=whole,
+            stop=stop[0],
+            num_tokens=next(n for n in range(101) if stop[0] in decode(whole.token_ids[:n])),
+            cut=cut,
+            scores=score,
+            text=decode(cut.token_ids),
+            untouched=same,
+        )
+        for whole, stop, cut, score, same in zip(
+            wholes, stops, cuts, scores, untouched, strict=True
+        )
+        if stop
+    ]
+
+
+def stop_within(text: str) -> tuple[str, ...]:
+    """A special token, or two characters of the middle; none of a text that has neither."""
+    pairs = re.findall("[!-~]{2}", text)
+    if ROLE in text:
+        return (ROLE,)
+    return (pairs[len(pairs) // 2],) if pairs else ()
+
+
+@pytest.fixture(scope="module")
+def stopped(engine_host: EngineHost) -> list[Stopped]:
+    return engine_host.run(sample_with_stops, 12)
+
+
+def test_a_stop_text_ends_a_response_with_the_token_that_completes_it(
+    stopped: list[Stopped],
+) -> None:
+    assert {found.stop == ROLE for found in stopped} == {True, False}
+    for found in stopped:
+        assert found.cut.token_ids == found.whole.token_ids[: found.num_tokens]
+        assert found.cut.finish_reason is FinishReason.STOP
+        assert found.stop in found.cut.text
+        assert found.cut.text == found.text
+
+
+def test_the_logprobs_and_spans_of_a_stopped_response_are_those_of_its_tokens(
+    stopped: list[Stopped],
+) -> None:
+    for found in stopped:
+        begun = found.whole.behaviour_logprobs[: found.num_tokens]
+        assert found.cut.behaviour_logprobs == pytest.approx(begun, abs=1e-4)
+        assert found.cut.behaviour_logprobs == pytest.approx(found.scores, abs=1e-4)
+        assert found.cut.version_spans == (VersionSpan(0, 0, found.num_tokens),)
+
+
+def test_a_stop_text_that_never_comes_changes_nothing(stopped: list[Stopped]) -> None:
+    for found in stopped:
+        assert found.untouched.token_ids == found.whole.token_ids
+        assert found.untouched.text == found.whole.text
+        assert found.untouched.finish_reason is found.whole.finish_reason
 
 
 async def sample_both_ways(bench: Bench) -> tuple[list[Any], list[Any]]:

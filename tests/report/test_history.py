@@ -12,6 +12,7 @@ from azr import config_files
 from azr.config import RunConfig
 from azr.errors import RunDirectoryError
 from azr.progress import BUSY_SECONDS_METRIC
+from azr.report.analysis_figures import ANALYSIS_PLOTS
 from azr.report.build import build, terminal_summary
 from azr.report.figures import PLOTS
 from azr.report.history import read_history
@@ -177,7 +178,7 @@ def test_progress_is_the_newest_step(run: RunDirectory):
 def test_a_written_report_has_every_plot_and_a_summary(run: RunDirectory):
     report = build(run)
     pngs = sorted(path.name for path in run.report.glob("*.png"))
-    assert len(pngs) == len(PLOTS) + len(WATCH_PLOTS)
+    assert len(pngs) == len(PLOTS) + len(WATCH_PLOTS) + len(ANALYSIS_PLOTS)
     markdown = (run.report / "report.md").read_text(encoding="utf-8")
     assert all(name in markdown for name in pngs)
     text = terminal_summary(report)

@@ -6,7 +6,7 @@ every cell, so reading a run step by step costs the same at its end as at its be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -97,7 +97,7 @@ def trained_rows(history: History, batch_id: int) -> list[TrainedRow]:
     )  # fmt: skip
     found = history.connection.execute(query).all()
     proposed = [row.admission_id for row in found if row.role is Role.PROPOSE]
-    shown = _references(history, proposed)
+    shown = shown_tasks(history, proposed)
     wanted = {row.task_id for row in found if row.task_id is not None}
     wanted.update(task_id for ids in shown.values() for task_id in ids)
     tasks = load(history.connection, wanted)
@@ -159,7 +159,7 @@ def recorded_metrics(history: History, prefix: str) -> dict[PolicyVersion, dict[
     return found
 
 
-def _references(history: History, admissions: list[int]) -> Mapping[int, list[int]]:
+def shown_tasks(history: History, admissions: Sequence[int]) -> Mapping[int, list[int]]:
     """Ids of the tasks that each proposal admission was shown, in order."""
     query = (
         sa.select(ProposalReferenceRow.admission_id, ProposalReferenceRow.task_id)
