@@ -35,6 +35,20 @@ _LAST_STEP = "select coalesce(max(step_id), 0) from learner_step where run_id = 
 _FIRST_STEP_SINCE = """
     select min(s.committed_at) from learner_step s join batch b on b.batch_id = s.batch_id
     where s.run_id = {run} and b.claimed_at > {since}"""
+_ON_THE_WAY = {
+    "node up": """
+        select min(created_at) from event
+        where run_id = {run} and kind = 'node_started' and created_at > {since}""",
+    "learner begins": """
+        select min(created_at) from event
+        where run_id = {run} and kind = 'recovered' and created_at > {since}""",
+    "weights proved": """
+        select min(p.created_at) from replica_proof p
+        where p.run_id = {run} and p.accepted and p.created_at > (
+            select min(e.created_at) from event e
+            where e.run_id = {run} and e.kind = 'recovered' and e.created_at > {since})""",
+}
+"""What may come between a fault and the next learner step, in this order -> when it came."""
 _BROKEN_BY = {
     "no row that was trained on was staler than learner.max_staleness": """
         select m.batch_row_id from batch_row m join batch b on b.batch_id = m.batch_id
@@ -80,6 +94,14 @@ def seconds_to_go_on(where: Located, since: float) -> float | None:
     with open_history(where) as history:
         (at,) = _row(history, _FIRST_STEP_SINCE, since=since)
     return None if at is None else at - since
+
+
+def on_the_way(where: Located, since: float, *, until: float) -> dict[str, float]:
+    """Seconds from a fault to what a learner that had to begin again needed, as far as it came
+    before `until`: where the time went. Raises StoreError."""
+    with open_history(where) as history:
+        found = {what: _row(history, query, since=since)[0] for what, query in _ON_THE_WAY.items()}
+    return {what: at - since for what, at in found.items() if at is not None and at <= until}
 
 
 def num_steps(where: Located) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ class FaultRecord:
     """Until every node, and the database, was back in its place; None: not all were."""
     broken: tuple[str, ...] = ()
     """Laws that did not hold when it was whole, with what broke them."""
+    on_the_way: Mapping[str, float] = field(default_factory=dict)
+    """Seconds to what came before that step, where the learner had to begin again."""
 
     @property
     def is_survived(self) -> bool:
@@ -116,7 +118,7 @@ class Record:
         )
 
 
-_FAULT_HEAD = ("number", "fault", "victim", "goes on s", "whole s", "laws broken")
+_FAULT_HEAD = ("number", "fault", "victim", "goes on s", "whole s", "laws broken", "on the way")
 
 
 def _fault_row(fault: FaultRecord) -> tuple[str, ...]:
@@ -127,7 +129,13 @@ def _fault_row(fault: FaultRecord) -> tuple[str, ...]:
         _seconds(fault.go_on_seconds),
         _seconds(fault.whole_seconds),
         str(len(fault.broken)),
+        said_on_the_way(fault),
     )
+
+
+def said_on_the_way(fault: FaultRecord) -> str:
+    """`node up 5.1, weights proved 17.2`, in seconds after the fault."""
+    return ", ".join(f"{what} {seconds:.1f}" for what, seconds in fault.on_the_way.items())
 
 
 def _row(name: str, faults: Sequence[FaultRecord]) -> tuple[str, ...]:

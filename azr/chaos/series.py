@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from azr.chaos import laws
 from azr.chaos.faults import Kind
 from azr.chaos.job import Job
-from azr.chaos.record import FaultRecord, Record
+from azr.chaos.record import FaultRecord, Record, said_on_the_way
 from azr.chaos.strikes import Strike, strike
 from azr.errors import AzrError, NodeError, StoreError
 
@@ -84,6 +84,7 @@ class Series:
             go_on_seconds=go_on_seconds,
             whole_seconds=whole_seconds,
             broken=broken,
+            on_the_way=self._on_the_way(at, go_on_seconds),
         )
         self.record.faults.append(fault)
         self.record.num_steps = self._num_steps()
@@ -122,6 +123,15 @@ class Series:
         except StoreError as error:
             return [f"the database can be read: {error}"]
 
+    def _on_the_way(self, at: float, go_on_seconds: float | None) -> dict[str, float]:
+        """Where the time went until the run went on, as far as the database can tell."""
+        if go_on_seconds is None:
+            return {}
+        try:
+            return laws.on_the_way(self.job.database, at, until=at + go_on_seconds)
+        except StoreError:
+            return {}
+
     def _pause(self) -> None:
         self._wait(lambda: False, self.settle_seconds)
         self.job.require_going()
@@ -155,7 +165,8 @@ def _said(fault: FaultRecord) -> str:
     if fault.go_on_seconds is None:
         text = "no learner step came"
     else:
-        text = f"goes on after {fault.go_on_seconds:.1f} s"
+        way = said_on_the_way(fault)
+        text = f"goes on after {fault.go_on_seconds:.1f} s" + (f" ({way})" if way else "")
     if fault.whole_seconds is not None:
         text += f", whole after {fault.whole_seconds:.1f} s"
     return text + (f"; BROKEN: {'; '.join(fault.broken)}" if fault.broken else "; every law holds")

@@ -14,6 +14,7 @@ from azr.store import SqlStore
 from azr.store.engine import database_path
 from azr.store.locate import Located
 from azr.store.sqlite import DRIVER
+from azr.types import ReplicaProof
 from tests.store.store_play import Player, config
 
 
@@ -111,3 +112,32 @@ async def test_a_node_is_missing_until_its_replica_has_proved_a_version_of_the_l
     assert laws.missing(where, {name}) == set()
     await store.recover(1)
     assert laws.missing(where, {name}) == {name}
+
+
+async def test_what_came_before_the_next_step_is_told_in_its_order(
+    played: tuple[Player, Located],
+) -> None:
+    player, where = played
+    since = time.time()
+    await player.store.record_event("node_started", owner="node-1-bb")
+    await player.store.recover(1, owners_gone=())
+    proof = ReplicaProof(
+        replica="replica-2", version=1, fingerprint="ab", canary_nats=0.0, accepted=True
+    )
+    await player.store.record_proof(proof)
+    way = laws.on_the_way(where, since, until=time.time() + 1)
+    assert list(way) == ["node up", "learner begins", "weights proved"]
+    assert list(way.values()) == sorted(way.values())
+    assert laws.on_the_way(where, since, until=since) == {}
+
+
+async def test_a_proof_that_the_learner_before_it_was_given_does_not_count(
+    played: tuple[Player, Located],
+) -> None:
+    player, where = played
+    since = time.time()
+    proof = ReplicaProof(
+        replica="replica-2", version=1, fingerprint="ab", canary_nats=0.0, accepted=True
+    )
+    await player.store.record_proof(proof)
+    assert laws.on_the_way(where, since, until=time.time() + 1) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from azr.chaos.faults import Kind
 from azr.chaos.record import FaultRecord, Record
@@ -68,3 +69,10 @@ def test_it_is_plain_json():
     read = json.loads(json.dumps(record(fault(1, Kind.NODE, 5.0)).as_json()))
     assert read["faults"][0]["kind"] == "node"
     assert read["is_sound"]
+
+
+def test_where_the_time_went_is_told_with_the_fault():
+    slow = replace(
+        fault(1, Kind.RAYLET, 40.0), on_the_way={"node up": 20.04, "weights proved": 38.0}
+    )
+    assert "node up 20.0, weights proved 38.0" in record(slow).page()
