@@ -72,9 +72,9 @@ class Benchmarker:
 
     async def run(self) -> None:
         """Measure the newest version whenever one is due."""
+        await run_sync(_let_go, self.root / EVALS_FOLDER)
         while True:
             await self._due.wait()
-            await run_sync(_let_go, self.root / EVALS_FOLDER)
             self._due = anyio.Event()
             try:
                 durable = await self.store.latest_durable()
