@@ -175,7 +175,7 @@ def _outcome(result: SeedResult) -> str:
 
 def _by_type(drafts: Sequence[TaskDraft]) -> str:
     counts = Counter(draft.task_type for draft in drafts)
-    told = ", ".join(f"{counts[task_type]:,} {task_type}" for task_type in TaskType)
+    told = ", ".join(f"{count:,} {task_type}" for task_type, count in counts.items())
     return f"tasks for the buffers: {told}"
 
 

@@ -53,17 +53,10 @@ def lengths(analysis: Analysis) -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     for axes, role in zip(panels, ROLE_TITLES, strict=True):
         own = [point for point in analysis.lengths if point.cell.role is role]
-        type_lines(
-            axes,
-            {
-                task_type: [
-                    (point.first_version, point.mean_tokens)
-                    for point in own
-                    if point.cell.task_type is task_type
-                ]
-                for task_type in TaskType
-            },
-        )
+        curves = {cell.task_type: list[tuple[float, float]]() for cell in cells(analysis)}
+        for point in own:
+            curves[point.cell.task_type].append((point.first_version, point.mean_tokens))
+        type_lines(axes, curves)
         axes.set_title(ROLE_TITLES[role])
         axes.set_xlabel("policy version")
     panels[0].set_ylabel("mean response length (tokens)")
@@ -90,10 +83,21 @@ def behaviours(analysis: Analysis) -> Figure:
         axes.remove()
     for axes, kind in zip(panels, analysis.kinds, strict=False):
         _behaviour(axes, analysis, kind)
-    if analysis.kinds:
+    if analysis.kinds and analysis.lengths:
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     return figure
+
+
+def cells(analysis: Analysis) -> list[Cell]:
+    """Those of which there are rollouts, in their order."""
+    found = {point.cell for point in analysis.lengths}
+    return [cell for cell in CELLS if cell in found]
+
+
+def types(analysis: Analysis) -> list[TaskType]:
+    """Those of the cells."""
+    return list(dict.fromkeys(cell.task_type for cell in cells(analysis)))
 
 
 def analysis_tables(analysis: Analysis) -> list[Table]:
@@ -105,7 +109,7 @@ def _measures(analysis: Analysis, measures: Sequence[_Measure]) -> Figure:
     width, height = PANEL_INCHES
     figure = Figure(figsize=(width * len(measures), height), layout="constrained")
     for axes, measure in zip(figure.subplots(1, len(measures)), measures, strict=True):
-        type_lines(axes, {kind: _curve(analysis, kind, measure) for kind in TaskType})
+        type_lines(axes, {kind: _curve(analysis, kind, measure) for kind in types(analysis)})
         axes.set_title(measure.label, fontsize="medium")
         axes.set_xlabel("policy version")
         axes.set_ylabel(measure.label)
@@ -126,7 +130,7 @@ def _curve(analysis: Analysis, task_type: TaskType, measure: _Measure) -> list[t
 
 
 def _behaviour(axes: Axes, analysis: Analysis, kind: Behaviour) -> None:
-    for cell in CELLS:
+    for cell in cells(analysis):
         points = [
             (point.first_version, point.num_showing / point.num_responses)
             for point in analysis.behaviours
@@ -156,7 +160,7 @@ def _programs_table(analysis: Analysis) -> Table:
     ends = [set(versions[:compared]), set(versions[len(versions) - compared :])]
     rows = [
         (str(task_type), *(_change(analysis, task_type, measure, ends) for measure in measures))
-        for task_type in TaskType
+        for task_type in types(analysis)
     ]
     sampled = sum(point.num_sampled for point in analysis.programs)
     proposed = sum(point.num_proposals for point in analysis.programs)
@@ -191,7 +195,7 @@ def _behaviours_table(analysis: Analysis) -> Table:
     rows = [
         (
             kind.name.replace("_", " "),
-            *(_shown(analysis, kind, cell) for cell in CELLS),
+            *(_shown(analysis, kind, cell) for cell in cells(analysis)),
             f"{kind.meaning} ({kind.part})",
         )
         for kind in analysis.kinds
@@ -199,7 +203,7 @@ def _behaviours_table(analysis: Analysis) -> Table:
     return Table(
         "Behaviours, by patterns of words: share (number) of sampled responses with a match;"
         f" seed {analysis.seed}",
-        ("", *map(str, CELLS), "what is looked for, and where"),
+        ("", *map(str, cells(analysis)), "what is looked for, and where"),
         tuple(rows),
     )
 
