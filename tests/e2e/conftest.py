@@ -114,10 +114,17 @@ def playing(words: Sequence[str], log: Path) -> Generator[subprocess.Popen[bytes
             process.wait(timeout=60)
 
 
-def wait_until(condition: Callable[[], bool], *, what: str, seconds: float = RUN_SECONDS) -> None:
-    """Poll another process's work, with a deadline."""
+def wait_until(
+    condition: Callable[[], bool],
+    *,
+    what: str,
+    seconds: float = RUN_SECONDS,
+    of: subprocess.Popen[bytes] | None = None,
+) -> None:
+    """Poll another process's work, with a deadline; for as long as that process lives."""
     deadline = time.monotonic() + seconds
     while not condition():
+        assert of is None or of.poll() is None, f"no {what}: the command has ended"
         assert time.monotonic() < deadline, f"no {what} within {seconds:g} s"
         time.sleep(0.2)
 

@@ -58,7 +58,10 @@ def test_checkpoints_are_measured_beside_a_run_until_ctrl_c_drains_it(tmp_path: 
     words = command("run", "--run-dir", directory, "--steps", "500", *overrides(settings))
     with playing(words, log) as driver:
         wait_until(
-            lambda: bool(measured(directory)), what="measured version", seconds=MEASURE_SECONDS
+            lambda: bool(measured(directory)),
+            what="measured version",
+            seconds=MEASURE_SECONDS,
+            of=driver,
         )
         wait_until(lambda: bool(evaluations(driver.pid)), what="next version to be measured")
         under_way = evaluations(driver.pid)

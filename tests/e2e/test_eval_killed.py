@@ -39,7 +39,7 @@ def test_a_killed_evaluation_goes_on_and_keeps_the_engine_busy(tmp_path: Path):
         "--out", out, "--set", "engine.max_sequences=1", "--set", "sandbox.workers=1",
     )  # fmt: skip
     with playing(words, tmp_path / "killed.log") as first:
-        wait_until(lambda: len(kept(out)) >= KEPT_BEFORE, what="fifth response")
+        wait_until(lambda: len(kept(out)) >= KEPT_BEFORE, what="fifth response", of=first)
         below = psutil.Process(first.pid).children(recursive=True)
         os.kill(first.pid, signal.SIGKILL)
         first.wait(timeout=60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -57,7 +58,7 @@ def test_a_run_that_is_killed_part_by_part_neither_loses_nor_repeats_a_row(tmp_p
     words = command("run", "--run-dir", directory, "--steps", str(STEPS), *overrides(settings))
     known: list[dict[int, int]] = []
 
-    def until_something_is_at_stake(undone: int) -> None:
+    def until_something_is_at_stake(driver: subprocess.Popen[bytes], undone: int) -> None:
         """Wait for a step after the checkpoint, when more than so many have been undone."""
         wait_until(
             lambda: (
@@ -65,11 +66,12 @@ def test_a_run_that_is_killed_part_by_part_neither_loses_nor_repeats_a_row(tmp_p
             ),
             what="step to undo",
             seconds=WAIT_SECONDS,
+            of=driver,
         )
         known.append(dict(query(directory, "select rollout_id, admission_id from rollout")))
 
     with playing(words, tmp_path / "first.log") as driver:
-        until_something_is_at_stake(-1)
+        until_something_is_at_stake(driver, -1)
         wait_until(lambda: bool(evaluations(driver.pid)), what="version to be measured")
         measuring, node = evaluations(driver.pid), node_process(driver.pid)
         os.kill(driver.pid, signal.SIGKILL)
@@ -80,7 +82,7 @@ def test_a_run_that_is_killed_part_by_part_neither_loses_nor_repeats_a_row(tmp_p
     with playing(command("run", "--resume", directory), log) as driver:
         undone = 0
         for victim in (learner_process, node_process):
-            until_something_is_at_stake(undone)
+            until_something_is_at_stake(driver, undone)
             undone = undone_steps(directory)
             victim(driver.pid).kill()
         assert driver.wait(timeout=WAIT_SECONDS) == 0, log.read_text()
