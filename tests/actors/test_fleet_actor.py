@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -37,10 +39,20 @@ def launchers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ScriptedLauncher
     loggers = [logging.getLogger(name) for name in ("azr", "actors")]
     before = [list(logger.handlers) for logger in loggers]
     yield begun
+    _wait_for_threads()
     for logger, kept in zip(loggers, before, strict=True):
         for handler in set(logger.handlers) - set(kept):
             logger.removeHandler(handler)
             handler.close()
+
+
+def _wait_for_threads() -> None:
+    """A fleet leaves a moment after it told how it ended; the real way to leave starts a Ray."""
+    for fleet in [thread for thread in threading.enumerate() if thread.name == "fleet"]:
+        fleet.join(END_SECONDS)
+    for leaving in [thread for thread in threading.enumerate() if isinstance(thread, Timer)]:
+        leaving.join(END_SECONDS)
+        assert not leaving.is_alive()
 
 
 def begun(root: Path, nodes: int) -> tuple[FleetActor, Plan]:
