@@ -58,7 +58,11 @@ def comparison_table(name: str, found: Sequence[BenchmarkScore], paper: PaperTab
         column for column in (*(score.spec.title for score in found), *AVERAGES) if column in known
     ]
     rows = [["", *columns]]
-    rows.append([name, *(percent(ours[c]) if c in ours else "-" for c in columns)])
+    rows.append([name, *(f"{100 * ours[c].mean:5.1f}" if c in ours else "-" for c in columns)])
+    # In lines of their own, because two intervals beside each other are wider than a terminal.
+    lows = (f"{100 * ours[c].low:5.1f}" if c in ours else "" for c in columns)
+    highs = (f"{100 * ours[c].high:5.1f}" if c in ours else "" for c in columns)
+    rows += [["  95 % from", *lows], ["  95 % to", *highs]]
     group = ""
     for row in paper.rows:
         if row.group != group:

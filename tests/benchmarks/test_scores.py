@@ -110,6 +110,8 @@ def test_the_comparison_has_ours_first_and_says_what_is_partial() -> None:
     assert lines[0].split()[-3:] == ["CAvg", "MAvg", "AVG"]
     assert all(title in lines[0] for title in SINGLE)
     assert lines[1].startswith("ours")
+    assert [line.split()[:3] for line in lines[2:4]] == [["95", "%", "from"], ["95", "%", "to"]]
+    assert max(map(len, lines)) < 160
     assert "  AZR (Coder)" in text
     assert "do not compare" in text
     assert "HumanEval+*" in tables.score_table(found, 2)
