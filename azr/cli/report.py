@@ -74,7 +74,9 @@ def written(directory: RunDirectory, sampling: Sampling | None = None) -> Report
     """Write a run's report, with a bar while responses are read."""
     from azr.report.build import build
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # Where nobody looks, an ended bar would leave an empty line before an error.
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("report", total=None)
 
         def count(done: int, total: int) -> None:
