@@ -34,8 +34,8 @@ from azr.engine.environment import engine_environment
 from azr.engine.weight_channel import GlooWeightChannel
 from azr.errors import AzrError, EngineError
 from azr.learner.link import LearnerProcess
+from azr.membership import ReplicaProof
 from azr.model_path import resolve_model
-from azr.types import ReplicaProof
 
 START_SECONDS = 900.0
 """For all replicas together; most of it is importing torch and vLLM."""

@@ -24,7 +24,7 @@ import anyio
 from azr.config import RunConfig
 from azr.engine.environment import engine_environment
 from azr.errors import AzrError, EngineError, WeightSyncError, expected_error
-from azr.types import ReplicaProof
+from azr.membership import ReplicaProof
 
 CHILD_SECONDS = 300.0
 TOLERANCE_NATS: dict[str, float] = {"float32": 1e-3, "bfloat16": 0.02}

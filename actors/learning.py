@@ -27,10 +27,10 @@ from azr.diagnosis.follow import Follower
 from azr.engine.weight_backend import WeightBackend
 from azr.engine.weight_channel import GlooWeightChannel
 from azr.learner.link import LearnerProcess
-from azr.membership import RunPhase
+from azr.membership import ReplicaProof, RunPhase
 from azr.play_time import PLAYED_SECONDS_METRIC, PlayTime
 from azr.progress import BUSY_SECONDS_METRIC, CPU_SECONDS_METRIC, SAMPLED_TOKENS_METRIC
-from azr.types import Lineage, PolicyVersion, ReplicaProof, StepResult
+from azr.types import Lineage, PolicyVersion, StepResult
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from azr.engine.concurrently import concurrently
 from azr.engine.weight_channel import GlooWeightChannel
 from azr.engine.weight_ports import WeightReplica
 from azr.errors import EngineError
-from azr.membership import NodeRecord, NodeState, ReplicaState, replica_name
+from azr.membership import NodeRecord, NodeState, ReplicaProof, ReplicaState, replica_name
 from azr.placement import Duty
 from azr.store import SqlStore
-from azr.types import Lineage, PolicyVersion, ReplicaProof
+from azr.types import Lineage, PolicyVersion
 
 RETRY_SECONDS = 10.0
 """Until a replica that did not answer is tried again; twice as long after each further time,

@@ -91,3 +91,19 @@ class ReplicaRecord:
     """Versions that it was behind the learner."""
     cause: str
     updated_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaProof:
+    """What a replica showed after it applied a policy version."""
+
+    replica: str
+    version: PolicyVersion
+    fingerprint: str
+    """Checksum over the replica's parameters, as loaded."""
+    canary_nats: float
+    """Mean |trainer - replica| log-prob on the canary tokens at lag 0."""
+    accepted: bool
+    node_id: str = ""
+    """The incarnation of the node whose replica it is."""
+    lineage: Lineage = 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+from azr.membership import ReplicaProof
 from azr.monitor import ThoughtFlag
 from azr.types import (
     Admission,
@@ -22,7 +23,6 @@ from azr.types import (
     Outcome,
     PolicyVersion,
     Rejection,
-    ReplicaProof,
     Rollout,
     SamplingRequest,
     StepResult,

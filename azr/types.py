@@ -387,19 +387,3 @@ class Measurement:
     @property
     def solve_rate(self) -> float:
         return self.num_solved / self.num_attempts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaProof:
-    """What a replica showed after it applied a policy version."""
-
-    replica: str
-    version: PolicyVersion
-    fingerprint: str
-    """Checksum over the replica's parameters, as loaded."""
-    canary_nats: float
-    """Mean |trainer - replica| log-prob on the canary tokens at lag 0."""
-    accepted: bool
-    node_id: str = ""
-    """The incarnation of the node whose replica it is."""
-    lineage: Lineage = 0

@@ -21,8 +21,8 @@ from azr.engine.concurrently import concurrently
 from azr.engine.weight_group import WeightGroup, farewell
 from azr.engine.weight_ports import LearnerLink, WeightReplica
 from azr.errors import EngineError, WeightSyncError
-from azr.membership import ReplicaState
-from azr.types import PolicyVersion, ReplicaProof
+from azr.membership import ReplicaProof, ReplicaState
+from azr.types import PolicyVersion
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
+from azr.membership import ReplicaProof
 from azr.store.codec import finite
 from azr.store.context import RunContext
 from azr.store.models import EventRow, ReplicaProofRow
-from azr.types import ReplicaProof
 
 
 def record(

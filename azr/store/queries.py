@@ -20,6 +20,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from azr.config import RunConfig
 from azr.errors import StoreError
+from azr.membership import ReplicaProof
 from azr.store.history import History
 from azr.store.models import (
     AdmissionRow,
@@ -52,7 +53,6 @@ from azr.types import (
     FinishReason,
     Judgement,
     Purpose,
-    ReplicaProof,
     Role,
     TaskType,
 )

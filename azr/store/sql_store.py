@@ -19,6 +19,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from azr.config import RunConfig
+from azr.membership import ReplicaProof
 from azr.monitor import ThoughtFlag
 from azr.store import (
     admissions,
@@ -50,7 +51,6 @@ from azr.types import (
     Measurement,
     PolicyVersion,
     Rejection,
-    ReplicaProof,
     Rollout,
     StepResult,
     TaskDraft,

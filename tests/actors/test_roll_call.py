@@ -14,9 +14,8 @@ from actors import roll_call as module
 from actors.remote_replica import RemoteReplica
 from actors.roll_call import GONE, RollCall, sampled_canary
 from azr.errors import EngineError
-from azr.membership import NodeState, ReplicaRecord, ReplicaState
+from azr.membership import NodeState, ReplicaProof, ReplicaRecord, ReplicaState
 from azr.store import SqlStore
-from azr.types import ReplicaProof
 from tests.store.store_play import config
 
 LEARNS, OTHER, HEIR = "node-1-aa", "node-2-aa", "node-2-bb"

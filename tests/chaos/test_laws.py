@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from azr.chaos import laws
-from azr.membership import NodeState, ReplicaState
+from azr.membership import NodeState, ReplicaProof, ReplicaState
 from azr.store import SqlStore
 from azr.store.engine import database_path
 from azr.store.locate import Located
 from azr.store.sqlite import DRIVER
-from azr.types import ReplicaProof
 from tests.store.store_play import Player, config
 
 

@@ -12,11 +12,12 @@ from typer.testing import CliRunner, Result
 
 from azr import config_files
 from azr.cli import app
+from azr.membership import ReplicaProof
 from azr.run_directory import RunDirectory
 from azr.seeding import identity_draft
 from azr.store import SqlStore
 from azr.task_types import MAIN_TYPES
-from azr.types import Judgement, ReplicaProof, TaskType
+from azr.types import Judgement, TaskType
 from tests.store.store_play import Clock, Player, completion, config
 
 type Azr = Callable[..., Result]

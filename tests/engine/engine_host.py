@@ -26,7 +26,8 @@ from azr.engine.replica import VllmReplica
 from azr.engine.weight_channel import GlooWeightChannel
 from azr.engine.weight_ports import WeightReplica
 from azr.errors import LearnerError, WeightSyncError
-from azr.types import Completion, ReplicaProof
+from azr.membership import ReplicaProof
+from azr.types import Completion
 
 ANSWER_SECONDS = 280.0
 

@@ -15,8 +15,7 @@ from actors.remote_replica import RemoteReplica
 from azr.config import EngineSection
 from azr.engine.weight_channel import GlooWeightChannel
 from azr.errors import EngineError, LearnerError, WeightSyncError
-from azr.membership import ReplicaState
-from azr.types import ReplicaProof
+from azr.membership import ReplicaProof, ReplicaState
 
 CANARY = [[1, 2, 3]]
 DEFAULT = EngineSection()

@@ -10,7 +10,8 @@ import pytest
 from azr.engine.gate import Eligibility
 from azr.engine.replica import VllmReplica
 from azr.errors import EngineError, LearnerError, WeightSyncError
-from azr.types import Completion, ReplicaProof, SamplingRequest
+from azr.membership import ReplicaProof
+from azr.types import Completion, SamplingRequest
 from tests.engine.engine_host import Bench, EngineHost, LearnerProcess, until
 
 pytestmark = pytest.mark.timeout(300)  # vLLM starts once; slowly on a busy machine

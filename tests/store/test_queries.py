@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from azr.errors import StoreError
+from azr.membership import ReplicaProof
 from azr.store import SqlStore, queries
 from azr.store.history import open_history
 from azr.store.states import RolloutState
@@ -13,7 +14,6 @@ from azr.types import (
     DropReason,
     Judgement,
     PolicyVersion,
-    ReplicaProof,
     Role,
     TaskType,
 )
