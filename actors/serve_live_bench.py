@@ -28,8 +28,8 @@ from azr.store import queries
 from azr.store.history import open_history
 from azr.store.locate import of_directory
 
-STEPS = 100_000
-"""More than is ever played: the run ends when it is told to."""
+STEPS = 5_000
+"""More than is ever played: the run ends when it is told to. A run asks for disk by it."""
 SETTINGS = (
     # Small steps, so that a window has several; tasks and attempts as in the preset.
     "learner.batch_rollouts=8",
